@@ -10,6 +10,7 @@ use portcullis_testkit::wire::{self, Answer};
 use serde_json::{Value, json};
 
 use crate::harness::{Gateway, Site, of_kind, portcullis};
+use crate::schemas;
 
 /// Who is on duty may look and ban, who looks on may look, and an administrator of all routes has nothing here.
 const DUTY: &str = r#"
@@ -84,7 +85,7 @@ impl Api {
         self.send("GET", target, &[("x-api-key", key)], b"")
     }
 
-    fn post(&self, target: &str, key: &str, body: &Value) -> Answer {
+    pub(crate) fn post(&self, target: &str, key: &str, body: &Value) -> Answer {
         let headers = [("x-api-key", key), ("content-type", "application/json")];
         self.send("POST", target, &headers, body.to_string().as_bytes())
     }
@@ -272,6 +273,7 @@ fn what_takes_long_holds_up_neither_a_ban_nor_the_operator_at_the_machine() {
     for _ in 0..2 {
         let busy = answers.recv_timeout(PATIENCE).expect("two of four are told that it is busy");
         assert_eq!((busy.status(), busy.header("retry-after")), (503, Some("5")), "{}", busy.text());
+        schemas::check(schemas::response(503, "application/json"), &busy.json());
         assert!(busy.json()["error"].as_str().unwrap().starts_with("busy: 2 orders that take long"), "{}", busy.text());
     }
     // Two are under way, for as long as a fetch takes.

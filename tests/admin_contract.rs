@@ -7,6 +7,7 @@ use portcullis_testkit::wire;
 use serde_json::{Value, json};
 
 use crate::admin_api::Api;
+use crate::schemas::Schemas;
 
 /// Operators may all of it, readers what changes nothing.
 const POLICY: &str = r#"
@@ -389,118 +390,4 @@ fn each_operation_of_the_document_answers_as_it_says_and_is_one_event_where_it_c
     };
     assert_eq!(count(&found), count(&expected), "one event for each that changes something, none for a question");
     assert!(events.iter().filter(of_the_api).all(|event| event["identity"]["id"] == "user:alice"));
-}
-
-/// Holds values to the schemas of the document.
-struct Schemas<'d> {
-    document: &'d Value,
-    /// What is not described is wrong, too: an answer has no key that its reader cannot know of.
-    strictly: bool,
-}
-
-impl Schemas<'_> {
-    /// What is wrong with a value. A keyword that is not known here fails the test: nothing is passed over.
-    fn problems(&self, schema: &Value, value: &Value, at: &str) -> Vec<String> {
-        let Some(schema) = schema.as_object() else {
-            assert_eq!(schema, &json!(true), "{at}: a schema is an object, or `true`");
-            return Vec::new();
-        };
-        let mut wrong = Vec::new();
-        for (keyword, rule) in schema {
-            let fits = match (keyword.as_str(), value) {
-                // For a reader: a format is no demand (JSON Schema 2020-12, Validation, section 7.2.1).
-                ("description" | "title" | "default" | "format", _) => true,
-                ("$ref", _) => {
-                    let target = self.document.pointer(rule.as_str().unwrap().trim_start_matches('#'));
-                    wrong.extend(self.problems(target.unwrap_or_else(|| panic!("{at}: {rule}")), value, at));
-                    true
-                }
-                ("type", _) => match rule {
-                    Value::Array(kinds) => kinds.iter().any(|kind| is_a(kind, value)),
-                    kind => is_a(kind, value),
-                },
-                ("const", _) => rule == value,
-                ("enum", _) => rule.as_array().unwrap().contains(value),
-                ("oneOf" | "anyOf", _) => {
-                    let fitting = |each: &&Value| self.problems(each, value, at).is_empty();
-                    let count = rule.as_array().unwrap().iter().filter(fitting).count();
-                    count == 1 || (count > 1 && keyword == "anyOf")
-                }
-                ("minimum", Value::Number(number)) => number.as_f64() >= rule.as_f64(),
-                ("maximum", Value::Number(number)) => number.as_f64() <= rule.as_f64(),
-                ("minItems", Value::Array(items)) => items.len() as u64 >= rule.as_u64().unwrap(),
-                ("maxItems", Value::Array(items)) => items.len() as u64 <= rule.as_u64().unwrap(),
-                ("items", Value::Array(items)) => {
-                    let begin = schema.get("prefixItems").and_then(Value::as_array).map_or(0, Vec::len);
-                    items.iter().skip(begin).for_each(|item| wrong.extend(self.problems(rule, item, at)));
-                    true
-                }
-                ("prefixItems", Value::Array(items)) => {
-                    let pairs = rule.as_array().unwrap().iter().zip(items);
-                    pairs.for_each(|(rule, item)| wrong.extend(self.problems(rule, item, at)));
-                    true
-                }
-                ("required", Value::Object(fields)) => {
-                    rule.as_array().unwrap().iter().all(|name| fields.contains_key(name.as_str().unwrap()))
-                }
-                ("properties", Value::Object(fields)) => {
-                    let known = rule.as_object().unwrap();
-                    for (name, rule) in known.iter().filter(|(name, _)| fields.contains_key(*name)) {
-                        wrong.extend(self.problems(rule, &fields[name], &format!("{at} {name}")));
-                    }
-                    !self.strictly || fields.keys().all(|name| known.contains_key(name))
-                }
-                // With a reference beside it, what that describes is known, too.
-                ("additionalProperties", Value::Object(fields)) if rule == false && !schema.contains_key("$ref") => {
-                    let known = schema.get("properties").and_then(Value::as_object);
-                    fields.keys().all(|name| known.is_some_and(|known| known.contains_key(name)))
-                }
-                ("additionalProperties", _) => true,
-                // Of another type than these speak of.
-                (
-                    "minimum" | "maximum" | "minItems" | "maxItems" | "items" | "prefixItems" | "required"
-                    | "properties",
-                    _,
-                ) => true,
-                (keyword, _) => panic!("{at}: the keyword `{keyword}` is not known here"),
-            };
-            if !fits {
-                wrong.push(format!("{at}: not as `{keyword}` says ({rule}): {value}"));
-            }
-        }
-        wrong
-    }
-}
-
-fn is_a(kind: &Value, value: &Value) -> bool {
-    match kind.as_str().unwrap() {
-        "null" => value.is_null(),
-        "boolean" => value.is_boolean(),
-        "integer" => value.is_i64() || value.is_u64(),
-        "number" => value.is_number(),
-        "string" => value.is_string(),
-        "array" => value.is_array(),
-        "object" => value.is_object(),
-        other => panic!("there is no type `{other}`"),
-    }
-}
-
-#[test]
-fn values_are_held_to_a_schema() {
-    let document = json!({ "a": { "type": "object", "required": ["n"], "properties": { "n": { "type": "integer", "minimum": 1 } } } });
-    let check = |schema: Value, value: Value, fits: bool| {
-        let schemas = Schemas { document: &document, strictly: true };
-        assert_eq!(schemas.problems(&schema, &value, "").is_empty(), fits, "{schema} {value}");
-    };
-    let reference = || json!({ "$ref": "#/a" });
-    check(reference(), json!({ "n": 1 }), true);
-    check(reference(), json!({ "n": 0 }), false);
-    check(reference(), json!({ "n": "1" }), false);
-    check(reference(), json!({}), false);
-    check(reference(), json!({ "n": 1, "more": true }), false);
-    check(json!({ "type": "array", "items": reference() }), json!([{ "n": 1 }, {}]), false);
-    check(json!({ "anyOf": [reference(), { "type": "null" }] }), json!(null), true);
-    check(json!({ "anyOf": [reference(), { "type": "null" }] }), json!(1), false);
-    check(json!({ "oneOf": [{ "const": "a" }, { "enum": ["a", "b"] }] }), json!("a"), false);
-    check(json!(true), json!([1]), true);
 }

@@ -16,6 +16,8 @@ use portcullis_testkit::wire::{self, Answer, Conn};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::schemas;
+
 /// The issuer and the audience of the tokens that [`Site::accept_tokens`] accepts.
 pub(crate) const ISSUER: &str = "https://login.test";
 pub(crate) const AUDIENCE: &str = "app";
@@ -274,6 +276,7 @@ impl Gateway {
         assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{what}");
         assert_eq!(answer.header("cache-control"), Some("no-store"), "{what}");
         let problem = answer.json();
+        schemas::check("Refusal", &problem);
         let id = answer.header("x-request-id").unwrap_or_else(|| panic!("{what}: no x-request-id"));
         assert_eq!(problem["reason"], reason, "{what}: {shown}");
         assert_eq!(problem["status"], status, "{what}");

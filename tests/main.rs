@@ -11,6 +11,8 @@
 
 /// One gateway of one test: its files, its process, its addresses, its events.
 mod harness;
+/// Answers held to the description of the API.
+mod schemas;
 
 /// Power for a time: eligible assignments that are activated, approved, and end.
 mod access;
@@ -19,6 +21,8 @@ mod access_log;
 /// The operators' API over the network.
 mod admin_api;
 mod admin_contract;
+/// What it answers instead of what was wished for.
+mod admin_refusals;
 /// Rules over the events: who is told, what is contained, and how that is lifted.
 mod alerts;
 /// API keys over their life: scopes, rotation, last use.
@@ -135,6 +139,8 @@ mod refusal_forms;
 mod reload;
 /// A public access log, replayed.
 mod replay;
+/// Reports of the operators' API, held to its description.
+mod reports;
 /// Credentials that count no longer: on requests, on what is open, and after a kill.
 mod revocations;
 /// What is new asks for a step-up, evidence denies, and what either came to is in the event.

@@ -21,6 +21,7 @@ use portcullis_testkit::wire::{Conn, request};
 use serde_json::Value;
 
 use crate::harness::{Gateway, NO_BANS, Site, of_kind, portcullis};
+use crate::schemas;
 
 /// Everybody with a credential reads, from the office and from home alone.
 const POLICY: &str = r#"
@@ -194,6 +195,7 @@ impl Scene {
         };
         let event =
             wait::until(3 * PATIENCE + BUCKETS * bucket(), event).unwrap_or_else(|| panic!("no spike is explained"));
+        schemas::check("Spikes", &json(&self.gateway, &["spike", "list", "-o", "json"]));
         let report = json(&self.gateway, &["spike", "explain", event["id"].as_str().unwrap(), "-o", "json"]);
         let events = self.gateway.events.all();
         let refusals = of_kind(&events, "access.denied");

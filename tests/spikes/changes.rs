@@ -6,7 +6,8 @@ use portcullis_testkit::certificates::{Authority, San};
 use portcullis_testkit::receiver::{Answer, Receiver};
 use portcullis_testkit::upstream::Upstream;
 
-use super::{Caller, POLICY, Scene, open_to_all, run, without_bans};
+use super::{Caller, POLICY, Scene, json, open_to_all, run, without_bans};
+use crate::schemas;
 
 #[test]
 fn a_network_that_was_removed_is_put_down_to_the_policy() {
@@ -26,6 +27,9 @@ fn a_network_that_was_removed_is_put_down_to_the_policy() {
     assert!(said.starts_with("spike of refusals ") && said.contains("\nunexplained "), "{said}");
     let listed = run(&scene.gateway, &["spike", "list"]).stdout.join("\n");
     assert!(listed.contains("config_change "), "{listed}");
+    // Everything that is described was there, but for changes that came in time and are no cause.
+    let listed = json(&scene.gateway, &["spike", "list", "-o", "json"]);
+    assert_eq!(schemas::unseen("Spikes", &[&listed]), ["SpikeExplained.ruled_out"], "{listed:#}");
 }
 
 /// Where versions are kept the way back is a command, and it does what it says.

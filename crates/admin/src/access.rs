@@ -168,6 +168,7 @@ pub struct Activation {
 
 /// What came of it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "AccessAnswer")]
 pub struct Answer {
     /// In one sentence.
     pub message: String,

@@ -1,10 +1,10 @@
 //! Audits over the channel: made, shown, compared, suppressed.
 
+use portcullis_insight::audit::{Difference, Report, Suppression};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::Verb;
-use serde_json::Value;
 
 /// What is wanted of the audits.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -75,46 +75,25 @@ impl AuditWanted {
 }
 
 /// What came of it.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct AuditAnswer {
     /// In a sentence.
     pub message: String,
     /// The run, `portcullis.audit/1`.
     #[serde(default)]
-    pub report: Option<Value>,
+    pub report: Option<Report>,
     /// The runs, the last one first.
     #[serde(default)]
     pub runs: Vec<AuditRun>,
     /// The suppressions, those that are over too.
     #[serde(default)]
-    #[schemars(with = "Vec<ShownSuppression>")]
-    pub suppressions: Vec<Value>,
+    pub suppressions: Vec<Suppression>,
     /// How two runs differ.
     #[serde(default)]
-    pub diff: Option<Value>,
+    pub diff: Option<Difference>,
     /// The run has more findings than these.
     #[serde(default)]
     pub more: bool,
-}
-
-/// A suppression, as an answer has it.
-#[derive(Debug, JsonSchema)]
-#[expect(dead_code, reason = "it describes what the audits themselves write")]
-struct ShownSuppression {
-    /// Of which finding.
-    fingerprint: String,
-    /// Who answers for it.
-    owner: String,
-    /// Why.
-    reason: String,
-    /// When it was made, in seconds since 1970.
-    made: i64,
-    /// When it ends, likewise.
-    until: i64,
-    /// Who made it; empty: an earlier version, which did not keep that.
-    made_by: String,
-    /// How bad the finding was then.
-    severity: Option<String>,
 }
 
 /// A run that is kept.

@@ -157,6 +157,7 @@ pub struct NewApprover {
 
 /// What came of it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "GovernAnswer")]
 pub struct Answer {
     /// In one sentence.
     pub message: String,

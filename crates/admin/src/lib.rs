@@ -9,7 +9,7 @@
 //!
 //! The channel has a thread and a runtime to itself, so it answers while the workers are overloaded, and nothing that an
 //! operator does runs on a worker. What the process can do is the trait [`Gateway`], which the program implements; the crate
-//! knows neither policy nor proxy. Each action is recorded exactly once, with who asked for it ([`Action`]); questions
+//! knows neither policy nor proxy, and of insight the shapes of its reports alone. Each action is recorded exactly once, with who asked for it ([`Action`]); questions
 //! (`status`, `health`, listings of bans) are no actions.
 //!
 //! Everything is bounded: connections, requests, their time, and what waits for somebody who follows the events.
@@ -34,6 +34,7 @@ mod server;
 pub mod settings;
 mod socket;
 pub mod tail;
+mod told;
 
 pub use client::{Client, ClientError, Place, target};
 pub use door::Door;
@@ -43,6 +44,7 @@ pub use server::{Control, StartError};
 pub use settings::Settings;
 pub use socket::BindError;
 pub use tail::Tail;
+pub use told::Told;
 
 /// What is asked for under a path that ends with its verb, so that a policy can tell one from the other.
 pub trait Verb {

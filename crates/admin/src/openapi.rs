@@ -1,5 +1,10 @@
 //! The operators' API as an OpenAPI document (OpenAPI Specification 3.1.1), made from the types that both sides use.
 
+mod refused;
+#[cfg(test)]
+mod untyped;
+
+use portcullis_history::Filter;
 use schemars::generate::{SchemaGenerator, SchemaSettings};
 use schemars::{JsonSchema, Schema};
 use serde_json::{Map, Value, json};
@@ -36,6 +41,8 @@ const fn must(name: &'static str, kind: &'static str, description: &'static str)
     Parameter { name, kind, required: true, description }
 }
 
+/// What describes every document of this version of OpenAPI.
+const PUBLISHED: &str = "https://spec.openapis.org/oas/3.1/schema/2022-10-07";
 const LIMIT: Parameter = may("limit", "integer", "At most so many, from 1 to 10,000.");
 const PAGED: &[Parameter] = &[
     LIMIT,
@@ -81,8 +88,8 @@ enum Answered {
     Json(fn(&mut SchemaGenerator) -> Schema),
     /// Line by line, as it comes.
     Lines(&'static str),
-    /// Some other JSON.
-    Any,
+    /// This document, by the schema that was published for all such.
+    Document,
 }
 
 const fn get<A: JsonSchema>(path: &'static str, summary: &'static str) -> Operation {
@@ -287,83 +294,14 @@ const OPERATIONS: &[Operation] = &[
         summary: "This document.",
         body: None,
         query: &[],
-        answer: Answered::Any,
+        answer: Answered::Document,
     },
 ];
 
-/// Which events: the keys are those of the options of `portcullis events tail`.
-fn filter(_: &mut SchemaGenerator) -> Schema {
-    let of = |kind: Value, description: &str| json!({ "type": kind, "description": description });
-    let text = json!(["string", "null"]);
-    let schema = json!({
-        "type": "object",
-        "description": "Which events: all that is said must hold; `{}` is every event.",
-        "properties": {
-            "refusals": of(json!("boolean"), "Refusals only, whatever their status."),
-            "reason": of(text.clone(), "A reason code, in which `*` stands for anything: `rbac.*`."),
-            "principal": of(text.clone(), "A principal: `user:alice`, or the id alone."),
-            "network": of(text.clone(), "The client's address, or its network."),
-            "route": of(text.clone(), "The route."),
-            "id": of(text, "The event's id."),
-        },
-        "additionalProperties": false,
-    });
-    Schema::try_from(schema).unwrap_or_default()
+/// Which events.
+fn filter(generator: &mut SchemaGenerator) -> Schema {
+    of::<Filter>(generator)
 }
-
-/// What the data plane answers with that does not let a request through (RFC 9457).
-#[derive(JsonSchema)]
-#[expect(dead_code, reason = "it describes what the data plane writes")]
-struct Refusal {
-    /// The page of the reason.
-    r#type: String,
-    /// What it is, in a few words.
-    title: String,
-    /// The status.
-    status: u16,
-    /// In a sentence.
-    detail: String,
-    /// The event, as a URN.
-    instance: String,
-    /// The reason code.
-    reason: String,
-    /// The request's id.
-    request_id: String,
-    /// What would have permitted it, where the route discloses that.
-    #[schemars(default)]
-    nearest: Option<Vec<Value>>,
-    /// The event that access can be asked for with.
-    #[schemars(default)]
-    access_request: Option<String>,
-    /// What the caller can do about it.
-    #[schemars(default)]
-    remedy: Option<Value>,
-}
-
-/// Who gives an answer of this status: the service, the data plane in front of it, or either.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum By {
-    Service,
-    DataPlane,
-    Either,
-}
-
-/// Every status besides 200 that an operation may answer with.
-const REFUSED: &[(&str, By, &str)] = &[
-    ("400", By::Either, "The request is none, or its parameters or its body are not what they should be."),
-    ("401", By::DataPlane, "There is no credential that holds."),
-    ("403", By::Either, "The policy says no, or a page of another site asks."),
-    ("404", By::Service, "There is no such path."),
-    ("408", By::DataPlane, "The request did not arrive in time."),
-    ("409", By::Service, "It cannot be done, and why."),
-    ("413", By::DataPlane, "The body is larger than the gateway accepts."),
-    ("421", By::DataPlane, "The request names another host than those of `[admin] hosts`."),
-    ("429", By::DataPlane, "Too many requests, or a ban: `Retry-After` says when to ask again."),
-    ("500", By::Either, "A defect: the log says more."),
-    ("502", By::DataPlane, "The service of the API cannot be reached."),
-    ("503", By::Either, "It is busy, drains, or something that the decision needs does not answer: nothing was done."),
-    ("504", By::Either, "It takes too long; it may still be done."),
-];
 
 /// The document. The paths are those of [`api`](crate::api); who may ask for which is what the policy says.
 pub fn document() -> Value {
@@ -372,7 +310,7 @@ pub fn document() -> Value {
         settings.meta_schema = None;
     });
     let mut generator = settings.into_generator();
-    let responses = refused(&mut generator);
+    let responses = refused::responses(&mut generator);
     let mut paths: Map<String, Value> = Map::new();
     for operation in OPERATIONS {
         let described = described(operation, &mut generator);
@@ -403,27 +341,9 @@ pub fn document() -> Value {
     })
 }
 
-fn refused(generator: &mut SchemaGenerator) -> Map<String, Value> {
-    let (problem, refusal) = (of::<Problem>(generator).to_value(), of::<Refusal>(generator).to_value());
-    let of = |(status, by, description): &(&str, By, &str)| {
-        let mut content = Map::new();
-        if *by != By::DataPlane {
-            content.insert("application/json".to_owned(), json!({ "schema": problem.clone() }));
-        }
-        if *by != By::Service {
-            content.insert("application/problem+json".to_owned(), json!({ "schema": refusal.clone() }));
-        }
-        let mut response = json!({ "description": description, "content": content });
-        if matches!(*status, "429" | "503")
-            && let Some(fields) = response.as_object_mut()
-        {
-            let after =
-                json!({ "description": "After how many seconds to ask again.", "schema": { "type": "integer" } });
-            fields.insert("headers".to_owned(), json!({ "Retry-After": after }));
-        }
-        ((*status).to_owned(), response)
-    };
-    REFUSED.iter().map(of).collect()
+/// A body that says nothing: `{}`.
+fn nothing() -> Value {
+    json!({ "type": "object", "properties": {}, "additionalProperties": false })
 }
 
 /// Of a parameter: one that may be repeated is a list (OpenAPI 3.1, style `form`, exploded, as by default).
@@ -439,12 +359,14 @@ fn described(operation: &Operation, generator: &mut SchemaGenerator) -> Value {
     let (description, content) = match &operation.answer {
         Answered::Json(schema) => ("Done, or known.", json_of(schema(generator).to_value())),
         Answered::Lines(what) => (*what, json!({ "application/x-ndjson": { "schema": { "type": "string" } } })),
-        Answered::Any => ("The document.", json_of(json!({ "type": "object" }))),
+        Answered::Document => {
+            ("The document.", json_of(json!({ "type": "object", "externalDocs": { "url": PUBLISHED } })))
+        }
     };
     let mut responses = Map::new();
     responses.insert("200".to_owned(), json!({ "description": description, "content": content }));
-    for (status, ..) in REFUSED {
-        responses.insert((*status).to_owned(), json!({ "$ref": format!("#/components/responses/{status}") }));
+    for status in refused::statuses() {
+        responses.insert(status.to_owned(), json!({ "$ref": format!("#/components/responses/{status}") }));
     }
     let mut described = json!({
         "summary": operation.summary,
@@ -453,7 +375,7 @@ fn described(operation: &Operation, generator: &mut SchemaGenerator) -> Value {
     });
     let Some(fields) = described.as_object_mut() else { return described };
     if operation.method == "post" {
-        let schema = operation.body.map_or_else(|| json!({ "type": "object" }), |body| body(generator).to_value());
+        let schema = operation.body.map_or_else(nothing, |body| body(generator).to_value());
         fields.insert("requestBody".to_owned(), json!({ "required": true, "content": json_of(schema) }));
     }
     if !operation.query.is_empty() {
@@ -555,6 +477,13 @@ mod tests {
                 assert!(asked.is_some_and(|asked| asked.is_err()), "{} needs {}", operation.path, parameter.name);
             }
         }
+    }
+
+    #[test]
+    fn nothing_is_described_as_anything_at_all() {
+        let document = document();
+        let untyped = untyped::of(&document);
+        assert_eq!(untyped, Vec::<String>::new());
     }
 
     fn collect(value: &Value, references: &mut Vec<String>) {

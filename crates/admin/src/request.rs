@@ -8,12 +8,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{self, CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt as _, Limited};
-use hyper::body::Incoming;
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use hyper::body::{Body as _, Incoming};
 use portcullis_history::Filter;
+use portcullis_insight::audit::Finding;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, mpsc};
 
@@ -380,9 +380,8 @@ impl<G: Gateway> Desk<G> {
             Question::Audit(wanted, page) => {
                 self.blocking(move |desk| {
                     let mut answer = desk.gateway.audit(&wanted, &desk.peer.shown()).map_err(conflict)?;
-                    let findings = answer.report.as_mut().and_then(|report| report.get_mut("findings"));
-                    if let Some(findings) = findings.and_then(Value::as_array_mut) {
-                        answer.more = part_of_findings(findings, &page)?;
+                    if let Some(report) = &mut answer.report {
+                        answer.more = part_of_findings(&mut report.findings, &page)?;
                     }
                     Ok(json(&answer))
                 })
@@ -565,9 +564,9 @@ fn note(dropped: u64) -> Bytes {
 }
 
 /// Cuts a part out of the findings of a run, which keep their order: the worst first. Without a limit all are told, as ever.
-fn part_of_findings(findings: &mut Vec<Value>, page: &Page) -> Result<bool, Failure> {
+fn part_of_findings(findings: &mut Vec<Finding>, page: &Page) -> Result<bool, Failure> {
     if let Some(after) = &page.after {
-        let is_it = |finding: &Value| finding.get("fingerprint").and_then(Value::as_str) == Some(after.as_str());
+        let is_it = |finding: &Finding| finding.fingerprint == *after;
         let Some(place) = findings.iter().position(is_it) else {
             return Err(Failure::new(StatusCode::BAD_REQUEST, "`after` is no fingerprint of this run"));
         };
@@ -600,8 +599,16 @@ async fn read_verb<T: DeserializeOwned + Verb>(request: Request<Incoming>, most:
 }
 
 async fn read_up_to<T: DeserializeOwned>(request: Request<Incoming>, most: usize) -> Result<T, Failure> {
+    let too_large = || Failure::new(StatusCode::PAYLOAD_TOO_LARGE, format!("the body: more than {most} bytes"));
+    // What announces too much is not waited for.
+    if request.body().size_hint().lower() > most as u64 {
+        return Err(too_large());
+    }
     let body = Limited::new(request.into_body(), most).collect().await;
-    let body = body.map_err(|error| Failure::new(StatusCode::BAD_REQUEST, format!("the body: {error}")))?;
+    let body = body.map_err(|error| {
+        let is_too_large = error.is::<LengthLimitError>();
+        if is_too_large { too_large() } else { Failure::new(StatusCode::BAD_REQUEST, format!("the body: {error}")) }
+    })?;
     serde_json::from_slice(&body.to_bytes())
         .map_err(|error| Failure::new(StatusCode::BAD_REQUEST, format!("the body: {error}")))
 }

@@ -41,7 +41,6 @@ use portcullis_admin::govern::{Answer as GovernAnswer, Governed};
 use portcullis_admin::{Action, Gateway, Peer, Tail};
 use portcullis_events::Tap;
 use portcullis_risk::CalibrationError;
-use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::cli::feed::located;
@@ -123,7 +122,7 @@ impl Gateway for Operated {
                 message,
                 sha256,
                 report: None,
-                problems: Value::Array(Vec::new()),
+                problems: Vec::new(),
                 restart: Vec::new(),
             };
         };

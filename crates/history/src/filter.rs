@@ -5,14 +5,16 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use jiff::Timestamp;
 use memchr::memmem;
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 
 use crate::facts::Facts;
 
 /// All that is said must hold; one that says nothing wants every event.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schemars(rename = "EventFilter")]
 pub struct Filter {
     /// At or after this.
     #[serde(skip)]
@@ -28,10 +30,12 @@ pub struct Filter {
     pub principal: Option<String>,
     /// The client's address, or its network.
     #[serde(serialize_with = "write_network", deserialize_with = "read_network")]
+    #[schemars(with = "Option<String>")]
     pub network: Option<IpNet>,
     /// The route.
     pub route: Option<String>,
     /// The event's id.
+    #[schemars(with = "Option<String>")]
     pub id: Option<Uuid>,
 }
 

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use aws_lc_rs::digest::{SHA256, digest};
 use data_encoding::HEXLOWER;
 use portcullis_policy::{KeptRequest, Outcome, Policy, Reason, Ruling};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::again::{Again, Change, Missing, Unknown, again};
@@ -19,7 +20,7 @@ const EXAMPLES: usize = 5;
 const BLAMED_MAX: usize = 65_536;
 
 /// Which policy.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct PolicyId {
     /// Its version.
     pub version: u64,
@@ -35,7 +36,7 @@ impl PolicyId {
 }
 
 /// What changes for requests that were made.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Impact {
     /// Requests that were decided on again under both policies.
     pub requests: u64,
@@ -58,7 +59,8 @@ pub struct Impact {
 }
 
 /// The requests of one change.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, JsonSchema)]
+#[schemars(rename = "ImpactFlips")]
 pub struct Flips {
     /// How many.
     pub requests: u64,
@@ -79,7 +81,8 @@ pub struct Flips {
 }
 
 /// A request that is answered otherwise.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "ImpactExample")]
 pub struct Example {
     /// When it was made.
     pub time: String,
@@ -98,7 +101,8 @@ pub struct Example {
 }
 
 /// A report and the hash that an approval of it binds.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "{T}Stamped")]
 pub struct Stamped<T> {
     /// The report.
     #[serde(flatten)]

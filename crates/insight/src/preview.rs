@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use portcullis_policy::{AccessRequest, ChangedClass, ChangedPlace, DiffBounds, KeptRequest, Policy, compare};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::again::Unknown;
@@ -10,7 +11,8 @@ use crate::sample::{Outlook, Seen};
 use crate::words::{counted, number};
 
 /// What a change would have done.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "ImpactPreview")]
 pub struct Preview {
     /// The shape of this report.
     pub schema: &'static str,
@@ -27,7 +29,8 @@ pub struct Preview {
 }
 
 /// What a preview rests on, and where it is blind.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "ImpactCoverage")]
 pub struct Coverage {
     /// When the oldest of the last requests was made, RFC 3339.
     pub recent_since: Option<String>,
@@ -50,7 +53,8 @@ pub struct Coverage {
 }
 
 /// A kind of request that is answered otherwise and that nobody made.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "ImpactUnseen")]
 pub struct Unseen {
     /// The answer of the policy in force.
     pub before: &'static str,

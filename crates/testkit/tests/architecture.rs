@@ -34,7 +34,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ),
     ("portcullis-history", &["portcullis-events"]),
     ("portcullis-insight", &["portcullis-events", "portcullis-policy"]),
-    ("portcullis-admin", &["portcullis-fetch", "portcullis-history"]),
+    ("portcullis-admin", &["portcullis-fetch", "portcullis-history", "portcullis-insight"]),
     (
         "portcullis-config",
         &[
@@ -130,6 +130,8 @@ const RESERVED: &[(&str, &[&str])] = &[
     ("maxminddb", &["portcullis-geo"]),
     // A database is a cache in one, and state in the other, and fenced in.
     ("rusqlite", &["portcullis-history", "portcullis-store"]),
+    // What the description of the API is made from: the shapes of its bodies, of its reports and of the filter of events.
+    ("schemars", &["portcullis-admin", "portcullis-history", "portcullis-insight"]),
     ("clap", &["portcullis"]),
     ("prometheus-client", &["portcullis"]),
 ];

@@ -1,8 +1,11 @@
 //! Policies that are tried, and spikes that are explained.
 
+use portcullis_insight::spike::Explained;
+use portcullis_insight::{Preview, Stamped};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+
+use crate::Told;
 
 /// A policy that is not in force.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -22,7 +25,7 @@ pub struct Previewed {
     /// Whether nobody is answered otherwise, as far as the sample tells.
     pub unchanged: bool,
     /// The report, `portcullis.impact/1`, with the hash that an approval binds.
-    pub report: Value,
+    pub report: Told<Stamped<Preview>>,
 }
 
 /// Spikes of refusals that were explained.
@@ -48,5 +51,5 @@ pub struct Spike {
     /// What it says, in sentences.
     pub text: Vec<String>,
     /// The same for a machine.
-    pub report: Value,
+    pub report: Told<Explained>,
 }

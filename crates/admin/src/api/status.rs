@@ -2,7 +2,6 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 /// How the process does.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -232,28 +231,26 @@ pub struct Reloaded {
     /// Every problem for a person, warnings too.
     pub report: Option<String>,
     /// The same for a machine.
-    #[schemars(with = "Vec<FileProblem>")]
-    pub problems: Value,
+    pub problems: Vec<FileProblem>,
     /// The tables that changed and only a restart would put in force.
     pub restart: Vec<String>,
 }
 
 /// A problem of a file, as `check` tells it, too.
-#[derive(Debug, JsonSchema)]
-#[expect(dead_code, reason = "it describes what the report of the files writes")]
-struct FileProblem {
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct FileProblem {
     /// `error` or `warning`.
-    severity: String,
+    pub severity: String,
     /// Its code.
-    code: String,
+    pub code: String,
     /// In a sentence.
-    message: String,
+    pub message: String,
     /// The file.
-    file: String,
+    pub file: String,
     /// The line, from 1.
-    line: u64,
+    pub line: u64,
     /// The column, from 1.
-    column: u64,
+    pub column: u64,
     /// What would mend it.
-    help: Option<String>,
+    pub help: Option<String>,
 }

@@ -45,8 +45,8 @@ fn explain(global: &Global, spikes: &Spikes, id: Option<&str>) -> Exit {
     match global.output {
         _ if global.quiet => {}
         Format::Human => spike.text.iter().for_each(|line| answer(&safe(line))),
-        Format::Json => answer(&serde_json::to_string_pretty(&spike.report).unwrap_or_default()),
-        Format::Jsonl => answer(&spike.report.to_string()),
+        Format::Json => answer(&serde_json::to_string_pretty(spike.report.json()).unwrap_or_default()),
+        Format::Jsonl => answer(&spike.report.json().to_string()),
     }
     Exit::Success
 }

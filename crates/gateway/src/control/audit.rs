@@ -21,7 +21,6 @@ pub(super) fn perform(running: &Running, config: &Path, wanted: &AuditWanted, by
     match wanted {
         AuditWanted::Run => {
             let report = auditing.run(config)?;
-            let report = serde_json::to_value(&report).map_err(|error| error.to_string())?;
             Ok(AuditAnswer { message: "looked".to_owned(), report: Some(report), ..AuditAnswer::default() })
         }
         AuditWanted::Runs
@@ -67,7 +66,6 @@ pub(crate) fn kept(book: &AuditBook, wanted: &AuditWanted, by: &str) -> Result<A
                 });
             };
             let report = report_of(book, name)?.ok_or_else(|| format!("the run {name} cannot be read"))?;
-            let report = serde_json::to_value(&report).map_err(|error| error.to_string())?;
             Ok(AuditAnswer { message: name.clone(), report: Some(report), ..AuditAnswer::default() })
         }
         AuditWanted::Diff { from, to } => {
@@ -89,13 +87,11 @@ pub(crate) fn kept(book: &AuditBook, wanted: &AuditWanted, by: &str) -> Result<A
                 found.resolved.len(),
                 found.changed.len()
             );
-            let diff = serde_json::to_value(&found).map_err(|error| error.to_string())?;
-            Ok(AuditAnswer { message, diff: Some(diff), ..AuditAnswer::default() })
+            Ok(AuditAnswer { message, diff: Some(found), ..AuditAnswer::default() })
         }
         AuditWanted::Suppressions => {
             let all = suppressions(book)?;
             let message = format!("{} suppressions", all.len());
-            let all = all.iter().filter_map(|one| serde_json::to_value(one).ok()).collect();
             Ok(AuditAnswer { message, suppressions: all, ..AuditAnswer::default() })
         }
         AuditWanted::Suppress { fingerprint, owner, reason, until } => {

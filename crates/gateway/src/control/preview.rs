@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use portcullis_admin::Told;
 use portcullis_admin::api::{PolicyText, Previewed};
 use portcullis_config::{Loaded, ProcessEnvironment, Report, load_with_policy_text};
 use portcullis_insight::{Preview, Stamped};
@@ -34,7 +35,7 @@ pub(super) fn preview(running: &Running, config: &Path, candidate: &PolicyText) 
     let stamped = try_on(running, candidate, (Priority::Lowest, Duration::ZERO))?;
     let unchanged = stamped.report.recent.is_none() && stamped.report.older.is_none();
     let text = stamped.report.in_words();
-    let report = serde_json::to_value(&stamped).map_err(|error| error.to_string())?;
+    let report = Told::of(&stamped).map_err(|error| error.to_string())?;
     Ok(Previewed { text, unchanged, report })
 }
 

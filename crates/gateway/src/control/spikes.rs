@@ -1,5 +1,6 @@
 //! The spikes of refusals that were explained, as the control channel shows them.
 
+use portcullis_admin::Told;
 use portcullis_admin::api::{Spike as Shown, Spikes};
 
 use crate::running::Running;
@@ -14,19 +15,20 @@ pub(super) fn shown(running: &Running) -> Result<Spikes, String> {
     let Some((spikes, learning)) = found else {
         return Err("spikes are not looked for: `[spike]` or `[sample]` is off".to_owned());
     };
-    Ok(Spikes { spikes: spikes.iter().map(one).collect(), learning })
+    let spikes: Result<_, _> = spikes.iter().map(one).collect();
+    Ok(Spikes { spikes: spikes.map_err(|error| error.to_string())?, learning })
 }
 
-fn one(spike: &Spike) -> Shown {
+fn one(spike: &Spike) -> Result<Shown, serde_json::Error> {
     let explained = &spike.explained;
     let causes = explained.causes.iter().map(|cause| format!("{} {} %", cause.kind.as_str(), cause.share_percent));
     let causes: Vec<String> = causes.collect();
-    Shown {
+    Ok(Shown {
         id: spike.id.to_string(),
         onset: format!("{:.0}", explained.onset),
         excess: explained.observed.saturating_sub(explained.expected),
         causes: if causes.is_empty() { "unexplained".to_owned() } else { causes.join(", ") },
         text: explained.in_words(),
-        report: serde_json::to_value(explained).unwrap_or_default(),
-    }
+        report: Told::of(explained)?,
+    })
 }

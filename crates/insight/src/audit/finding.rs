@@ -7,6 +7,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use data_encoding::HEXLOWER;
 use jiff::Timestamp;
 use portcullis_policy::PolicyDraft;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Input;
@@ -174,7 +175,7 @@ impl fmt::Display for Kind {
 }
 
 /// How bad it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// Worth knowing.
@@ -206,8 +207,9 @@ impl Severity {
 }
 
 /// How a finding stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(rename = "FindingStatus")]
 pub enum Status {
     /// The run before did not have it.
     New,
@@ -218,7 +220,8 @@ pub enum Status {
 }
 
 /// A rule and where it stands.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "RulePlace")]
 pub struct Place {
     /// The table.
     pub kind: String,
@@ -231,7 +234,8 @@ pub struct Place {
 }
 
 /// What a finding rests on.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "FindingEvidence")]
 pub struct Evidence {
     /// Since when it is granted, RFC 3339; null: not known, or not of a grant.
     pub granted_at: Option<String>,
@@ -249,7 +253,7 @@ pub struct Evidence {
 }
 
 /// What came of trying a change.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct TrialResult {
     /// Requests of the sample that were decided on again.
     pub replayed: u64,
@@ -265,7 +269,7 @@ pub struct TrialResult {
 }
 
 /// What to do about it.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Recommendation {
     /// In a sentence.
     pub change: String,
@@ -278,7 +282,7 @@ pub struct Recommendation {
 }
 
 /// A finding.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Finding {
     /// `LP01` to `LP18`
     pub id: String,
@@ -363,7 +367,8 @@ impl Finding {
 }
 
 /// One run.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "AuditReport")]
 pub struct Report {
     /// The shape of this.
     pub schema: String,

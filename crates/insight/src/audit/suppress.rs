@@ -1,6 +1,7 @@
 //! Suppressions: somebody says why a finding may stay, and until when.
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::finding::{Severity, shown};
@@ -11,7 +12,7 @@ pub(crate) const LONGEST_DAYS: i64 = 366;
 pub(crate) const MAX_TEXT: usize = 256;
 
 /// One suppression.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Suppression {
     /// Of which finding.
     pub fingerprint: String,

@@ -6,6 +6,7 @@
 mod line;
 
 use portcullis_policy::Policy;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::again::Missing;
@@ -19,7 +20,7 @@ pub use line::{Recorded, read};
 pub const SCHEMA: &str = "portcullis.replay/1";
 
 /// What a replay found.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Replayed {
     /// The shape of this report.
     pub schema: &'static str,

@@ -1,19 +1,23 @@
 //! What is said of a spike.
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::counts::Count;
 use crate::words::number;
 
 /// A spike and its causes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "SpikeExplained")]
 pub struct Explained {
     /// When it began.
     #[serde(serialize_with = "shown")]
+    #[schemars(with = "String")]
     pub onset: Timestamp,
     /// Until when it was looked at.
     #[serde(serialize_with = "shown")]
+    #[schemars(with = "String")]
     pub until: Timestamp,
     /// Refusals in that time.
     pub observed: u64,
@@ -32,7 +36,8 @@ pub struct Explained {
 }
 
 /// One cause of a spike.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "SpikeCause")]
 pub struct Cause {
     /// What kind of cause.
     pub kind: CauseKind,
@@ -53,8 +58,9 @@ pub struct Cause {
 }
 
 /// What kind of cause.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "SpikeCauseKind")]
 pub enum CauseKind {
     /// The policy was changed.
     ConfigChange,
@@ -88,7 +94,8 @@ impl CauseKind {
 }
 
 /// What would help, and what it would do.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "SpikeFix")]
 pub struct Fix {
     /// What to do.
     pub command: String,

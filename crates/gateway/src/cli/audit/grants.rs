@@ -5,9 +5,9 @@ use jiff::Timestamp;
 use portcullis_admin::audit::{AuditAnswer, AuditWanted};
 use portcullis_admin::{ClientError, accounts};
 use portcullis_config::{ProcessEnvironment, load, store_place};
-use portcullis_insight::audit::{Finding, Report, Severity, Usage, difference, markdown, sarif, text};
+use portcullis_insight::audit::{Finding, Report, Severity, Suppression, Usage, difference, markdown, sarif, text};
 use portcullis_store::AuditBook;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::auditing::{Facts, Looked, from_rows, keep_run, last_report, look, past_of, suppressions};
 use crate::cli::args::{
@@ -173,9 +173,8 @@ fn offline(global: &Global) -> Result<Report, Exit> {
 }
 
 fn report_in(global: &Global, answer: AuditAnswer) -> Result<Report, Exit> {
-    let report = answer.report.and_then(|report| serde_json::from_value(report).ok());
-    report.ok_or_else(|| {
-        fail(global, "the answer holds no report that this program can read");
+    answer.report.ok_or_else(|| {
+        fail(global, "the answer holds no report");
         Exit::Unreachable
     })
 }
@@ -246,8 +245,8 @@ fn diff(global: &Global, args: &AuditDiffArgs) -> Result<Exit, Exit> {
         Format::Human => {
             answer(&format!(
                 "from {} to {}: {} new, {} resolved, {} of another severity, {} as before",
-                safe(found.from),
-                safe(found.to),
+                safe(&found.from),
+                safe(&found.to),
                 found.new.len(),
                 found.resolved.len(),
                 found.changed.len(),
@@ -264,7 +263,7 @@ fn diff(global: &Global, args: &AuditDiffArgs) -> Result<Exit, Exit> {
     }
     let is_bad = |least: Severity| {
         let new = found.new.iter().any(|finding| finding.is_open() && finding.severity >= least);
-        let is_worse = |(before, now): &(&Finding, &Finding)| now.severity > before.severity;
+        let is_worse = |(before, now): &&(Finding, Finding)| now.severity > before.severity;
         let worse = found.changed.iter().filter(|pair| is_worse(pair));
         new || worse.into_iter().any(|(_, now)| now.is_open() && now.severity >= least)
     };
@@ -298,7 +297,9 @@ fn suppress(global: &Global, args: &AuditSuppressArgs) -> Result<Exit, Exit> {
             answer(&serde_json::to_string_pretty(&answered.suppressions).unwrap_or_default());
         }
         (AuditWanted::Suppressions, Format::Jsonl) => {
-            answered.suppressions.iter().for_each(|one| answer(&one.to_string()));
+            for one in &answered.suppressions {
+                answer(&serde_json::to_string(one).unwrap_or_default());
+            }
         }
         (_, Format::Human) => answer(&safe(&answered.message)),
         (_, Format::Json | Format::Jsonl) => answer(&json!({ "message": answered.message }).to_string()),
@@ -306,14 +307,12 @@ fn suppress(global: &Global, args: &AuditSuppressArgs) -> Result<Exit, Exit> {
     Ok(Exit::Success)
 }
 
-fn listed(suppressions: &[Value]) -> String {
+fn listed(suppressions: &[Suppression]) -> String {
     let now = Timestamp::now().as_second();
-    let text = |one: &Value, key: &str| safe(one.get(key).and_then(Value::as_str).unwrap_or_default());
-    let row = |one: &Value| {
-        let until = one.get("until").and_then(Value::as_i64).unwrap_or_default();
-        let shown = Timestamp::from_second(until).map(|until| until.to_string()).unwrap_or_default();
-        let standing = if until > now { shown } else { format!("over since {shown}") };
-        [text(one, "fingerprint"), standing, text(one, "owner"), text(one, "made_by"), text(one, "reason")]
+    let row = |one: &Suppression| {
+        let shown = Timestamp::from_second(one.until).map(|until| until.to_string()).unwrap_or_default();
+        let standing = if one.until > now { shown } else { format!("over since {shown}") };
+        [safe(&one.fingerprint), standing, safe(&one.owner), safe(&one.made_by), safe(&one.reason)]
     };
     let rows: Vec<[String; 5]> = suppressions.iter().map(row).collect();
     if rows.is_empty() {

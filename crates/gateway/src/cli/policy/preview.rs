@@ -32,12 +32,12 @@ pub(super) fn run(global: &Global, args: &PolicyPreviewArgs) -> Exit {
         _ if global.quiet => {}
         Format::Human => {
             previewed.text.iter().for_each(|line| answer(&safe(line)));
-            if let Some(hash) = previewed.report.get("impact_sha256").and_then(serde_json::Value::as_str) {
+            if let Some(hash) = previewed.report.json().get("impact_sha256").and_then(serde_json::Value::as_str) {
                 answer(&format!("impact {}", safe(hash)));
             }
         }
-        Format::Json => answer(&serde_json::to_string_pretty(&previewed.report).unwrap_or_default()),
-        Format::Jsonl => answer(&previewed.report.to_string()),
+        Format::Json => answer(&serde_json::to_string_pretty(previewed.report.json()).unwrap_or_default()),
+        Format::Jsonl => answer(&previewed.report.json().to_string()),
     }
     if previewed.unchanged { Exit::Success } else { Exit::Negative }
 }

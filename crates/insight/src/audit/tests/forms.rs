@@ -91,7 +91,7 @@ fn two_runs_are_compared_by_what_they_found() {
     site.grant("tmp", "reader", &["user:alice"]);
     let second = site.run();
     let found = difference(&first, &second);
-    let ids = |findings: &[&Finding]| findings.iter().map(|finding| finding.id.clone()).collect::<Vec<_>>();
+    let ids = |findings: &[Finding]| findings.iter().map(|finding| finding.id.clone()).collect::<Vec<_>>();
     assert!(
         ids(&found.new).contains(&"LP11".to_owned()) && ids(&found.resolved).contains(&"LP01".to_owned()),
         "{found:?}"
