@@ -8,6 +8,7 @@ mod lists;
 mod restored;
 mod rollouts;
 mod started;
+mod taken;
 mod unvouched;
 
 use std::fs;

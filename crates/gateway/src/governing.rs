@@ -12,6 +12,7 @@ mod classes;
 mod desk;
 mod effects;
 mod foresight;
+mod held;
 mod moments;
 mod noticing;
 mod rolling;
@@ -23,12 +24,14 @@ mod written;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use portcullis_config::{Loaded, ProcessEnvironment, Report, load};
 use portcullis_events::EventKind;
+use portcullis_governance::power::Demands;
 use portcullis_governance::{
     Anchor, ApproverSet, Assessed, Class, Content, GovernanceError, Governor, Hash, HeadFile, Kind, Stages, Version,
     Wish,
@@ -38,6 +41,7 @@ use thiserror::Error;
 
 pub(crate) use desk::Who;
 pub(crate) use effects::in_words as effects_in_words;
+use held::{Demanded, Held};
 pub(crate) use foresight::{Foresight, Offline, Weight, in_words as impact_in_words};
 pub(crate) use rolling::{StagedVersion, Standing as Rolling, in_words as stage_in_words, percent};
 pub(crate) use source::{Source, class_of, content_of, load_sealed};
@@ -46,6 +50,8 @@ pub(crate) use source::{Source, class_of, content_of, load_sealed};
 #[derive(Debug)]
 pub(crate) struct Governing {
     governor: Mutex<Governor>,
+    /// What has to be signed by the last version: whoever lends power waits for nobody who has the governor.
+    demanded: ArcSwap<Demanded>,
     config: PathBuf,
     store: portcullis_store::Settings,
     /// The steps by which the next version comes into force: those of the one that serves.
@@ -220,6 +226,7 @@ impl Governing {
             }
         };
         Ok(Self {
+            demanded: ArcSwap::from_pointee(Demanded::of(&governor)),
             governor: Mutex::new(governor),
             config: config.to_owned(),
             store: store.clone(),
@@ -230,8 +237,8 @@ impl Governing {
         })
     }
 
-    fn governor(&self) -> MutexGuard<'_, Governor> {
-        self.governor.lock().unwrap_or_else(PoisonError::into_inner)
+    fn governor(&self) -> Held<'_> {
+        Held::new(self.governor.lock().unwrap_or_else(PoisonError::into_inner), &self.demanded)
     }
 
     /// The version that is live; 0 for none.
@@ -244,21 +251,30 @@ impl Governing {
         self.governor().is_required()
     }
 
-    /// How many persons a change needs that loosens; 0 where nobody has to approve.
+    /// What power that is given for a time needs; `None`: nobody has to approve anything. Nobody is waited for.
+    pub(crate) fn demands(&self) -> Option<Arc<Demands>> {
+        let demands = Arc::clone(self.demanded.load().demands());
+        (demands.loosen > 0).then_some(demands)
+    }
+
+    /// How many persons a change needs that loosens; 0 where nobody has to approve. Nobody is waited for.
     pub(crate) fn loosen(&self) -> u8 {
-        let rules = self.governor().standing().version.map(|version| version.rules());
-        rules.filter(|rules| rules.required).map_or(0, |rules| rules.loosen)
+        self.demanded.load().demands().loosen
     }
 
-    /// Since when anything must be approved, in microseconds since 1970; where that cannot be told, always.
-    pub(crate) fn required_since(&self) -> i64 {
-        self.governor().required_since().ok().flatten().unwrap_or(i64::MIN)
-    }
-
-    /// Who may approve, and as which gateway's change.
+    /// Who may approve, and as which gateway's change. Nobody is waited for.
     pub(crate) fn approvers(&self) -> (ApproverSet, Hash) {
-        let standing = self.governor().standing();
-        (standing.approvers, standing.instance)
+        let demands = Arc::clone(self.demanded.load().demands());
+        (demands.approvers.clone(), demands.instance)
+    }
+
+    /// The files of the version that serves, read as this machine's gateway would.
+    ///
+    /// # Errors
+    /// A sentence: they are not there, or cannot be read any more.
+    pub(crate) fn serving(&self) -> Result<Loaded, String> {
+        let (_, content) = self.governor().served().map_err(|error| error.to_string())?;
+        load_sealed(&self.config, &content).map_err(|report| source::in_a_line(&report))
     }
 
     /// The last versions, from the last one back, as far as they can be read. The log is not held meanwhile.

@@ -1,5 +1,7 @@
 //! `access`: power for a time, at a running gateway. Where none runs, what there is is read from the store.
 
+mod taking;
+
 use std::io::{BufRead as _, IsTerminal as _, Read as _};
 use std::path::Path;
 
@@ -26,7 +28,8 @@ pub(crate) fn run(global: &Global, args: &AccessArgs) -> Exit {
     let done = match &args.command {
         AccessCommand::List { all } => list(global, *all),
         AccessCommand::Show { id } => show_one(global, *id),
-        AccessCommand::Verify => told(global, &Access::Verify),
+        AccessCommand::Verify(args) if args.take_as_it_is => taking::take(global, args),
+        AccessCommand::Verify(_) => told(global, &Access::Verify),
         AccessCommand::Activate(args) => activate(global, args),
         AccessCommand::Approve { id, key } => approve(global, *id, key.as_deref()),
         AccessCommand::Reject(args) => told(global, &Access::Reject { id: args.id, reason: args.reason.clone() }),
