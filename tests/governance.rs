@@ -5,6 +5,7 @@ mod crashes;
 mod foreseen;
 mod forged;
 mod lists;
+mod looked_at;
 mod restored;
 mod rollouts;
 mod started;

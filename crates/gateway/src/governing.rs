@@ -15,16 +15,18 @@ mod foresight;
 mod held;
 mod moments;
 mod noticing;
+mod reading;
 mod rolling;
 mod shown;
 mod source;
 #[cfg(test)]
 mod tests;
+mod verifying;
 mod written;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -41,8 +43,8 @@ use thiserror::Error;
 
 pub(crate) use desk::Who;
 pub(crate) use effects::in_words as effects_in_words;
-use held::{Demanded, Held};
 pub(crate) use foresight::{Foresight, Offline, Weight, in_words as impact_in_words};
+use held::{Demanded, Held};
 pub(crate) use rolling::{StagedVersion, Standing as Rolling, in_words as stage_in_words, percent};
 pub(crate) use source::{Source, class_of, content_of, load_sealed};
 
@@ -52,15 +54,20 @@ pub(crate) struct Governing {
     governor: Mutex<Governor>,
     /// What has to be signed by the last version: whoever lends power waits for nobody who has the governor.
     demanded: ArcSwap<Demanded>,
+    /// Whoever writes files, one after the other. It is taken before the governor, which is not held while files are read or written.
+    writing: Mutex<()>,
     config: PathBuf,
     store: portcullis_store::Settings,
+    /// How the log is opened once more, to be looked at.
+    look: fn(&portcullis_store::Settings) -> Result<Versions, StoreError>,
     /// The steps by which the next version comes into force: those of the one that serves.
     stages: Mutex<Stages>,
     /// The version that became live and that no reload has put in force yet; 0: none.
     owed: AtomicU64,
     /// The version that decides for nobody any more, whatever the store says of its steps; 0: none.
     withdrawn: AtomicU64,
-    _lock: Lock,
+    /// `None`: it is only looked at, and nobody ever took the lock.
+    _lock: Option<Lock>,
 }
 
 /// How the gateway was told to start.
@@ -203,21 +210,28 @@ impl Governing {
                 lock => break lock?,
             }
         };
-        Self::open_with(config, store, pin, lock)
+        Self::of(config, store, open_governor(config, store, pin)?, Some(lock))
     }
 
     /// The same for whoever changes them without a gateway.
     pub(crate) fn open_alone(config: &Path, store: &portcullis_store::Settings) -> Result<Self, GoverningError> {
-        Self::open_with(config, store, None, Lock::alone(&store.path)?)
+        let lock = Lock::alone(&store.path)?;
+        Self::of(config, store, open_governor(config, store, None)?, Some(lock))
     }
 
-    fn open_with(
+    /// The same for whoever looks at them without a gateway, and may only read: nothing is written. What is asked of it must be a question.
+    pub(crate) fn look(config: &Path, store: &portcullis_store::Settings) -> Result<Self, GoverningError> {
+        let lock = Lock::look(&store.path)?;
+        let governor = looked_at(config, store, Versions::look(store)?)?;
+        Ok(Self { look: Versions::look, ..Self::of(config, store, governor, lock)? })
+    }
+
+    fn of(
         config: &Path,
         store: &portcullis_store::Settings,
-        pin: Option<&Pin>,
-        lock: Lock,
+        governor: Governor,
+        lock: Option<Lock>,
     ) -> Result<Self, GoverningError> {
-        let governor = open_governor(config, store, pin)?;
         let stages = match governor.standing().rollout {
             None => Stages::default(),
             Some(_) => {
@@ -228,6 +242,8 @@ impl Governing {
         Ok(Self {
             demanded: ArcSwap::from_pointee(Demanded::of(&governor)),
             governor: Mutex::new(governor),
+            writing: Mutex::new(()),
+            look: Versions::look_beside,
             config: config.to_owned(),
             store: store.clone(),
             stages: Mutex::new(stages),
@@ -239,6 +255,10 @@ impl Governing {
 
     fn governor(&self) -> Held<'_> {
         Held::new(self.governor.lock().unwrap_or_else(PoisonError::into_inner), &self.demanded)
+    }
+
+    fn writing(&self) -> MutexGuard<'_, ()> {
+        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The version that is live; 0 for none.
@@ -374,6 +394,18 @@ fn open_governor(
     {
         return Err(GovernanceError::Behind { wanted, found: governor.n() }.into());
     }
+    Ok(governor)
+}
+
+/// The log as it is in the store, to be looked at.
+fn looked_at(
+    config: &Path,
+    store: &portcullis_store::Settings,
+    versions: Versions,
+) -> Result<Governor, GovernanceError> {
+    let (head, source) = (HeadFile::beside(&store.path), Source { config: config.to_owned() });
+    let (governor, remarks) = Governor::look(Box::new(versions), Box::new(head), Box::new(source))?;
+    remarks.iter().for_each(|remark| tracing::warn!("{remark}"));
     Ok(governor)
 }
 

@@ -23,6 +23,7 @@ mod error;
 mod factors;
 mod keeping;
 mod lock;
+mod looking;
 mod owner;
 mod packed;
 mod power;

@@ -6,9 +6,7 @@ use std::path::Path;
 use jiff::Timestamp;
 use portcullis_admin::access::Answer;
 use portcullis_events::{Answer as Decided, Event, EventKind};
-use portcullis_governance::power::{
-    Demands, Limits, Power, PowerBook, PowerLedger as _, PowerState, Taken, TakenFile,
-};
+use portcullis_governance::power::{Demands, Limits, Power, PowerBook, PowerLedger as _, PowerState, Taken, TakenFile};
 use portcullis_store::{PowerLog, Settings};
 use uuid::Uuid;
 
@@ -52,7 +50,9 @@ pub(crate) fn take(
     let anchor = log.anchor();
     let mut book = PowerBook::read_rows(Box::new(log), Limits::default()).map_err(refused)?;
     let known = match &anchor {
-        Ok(None) => return Err(refused("no file beside the store says how far the log had come: a start takes it as it is")),
+        Ok(None) => {
+            return Err(refused("no file beside the store says how far the log had come: a start takes it as it is"));
+        }
         Ok(Some(anchor)) => Some(anchor),
         // Then it knows nothing, and all of it is held to its signatures.
         Err(_) => None,
@@ -65,8 +65,7 @@ pub(crate) fn take(
     book.are_takeable(&unknown, &demands, now).map_err(refused)?;
     let touched = book.touched_by(&unknown);
     let loaded = governing.serving().map_err(refused)?;
-    let holding =
-        Holding { policy: &loaded.policy, demands: Some(&demands), break_glass: loaded.break_glass.as_ref() };
+    let holding = Holding { policy: &loaded.policy, demands: Some(&demands), break_glass: loaded.break_glass.as_ref() };
     touched.iter().try_for_each(|power| held(&book, &holding, power))?;
     false_signature(&book, &demands)?;
     let taken = Taken {
@@ -78,7 +77,9 @@ pub(crate) fn take(
         is_told: false,
     };
     // Before anything is taken: where it cannot be written nothing is.
-    TakenFile::beside(&store.path).add(taken).map_err(|error| refused(format!("that it is taken cannot be written: {error}")))?;
+    TakenFile::beside(&store.path)
+        .add(taken)
+        .map_err(|error| refused(format!("that it is taken cannot be written: {error}")))?;
     let why = format!("the log was taken as it is, and no signature says that anybody knew the code: {reason}");
     let ended = book.end_what_a_code_opened(&unknown, &why, &who.names, now).map_err(refused)?;
     if ended == 0 {
@@ -90,7 +91,9 @@ pub(crate) fn take(
         last.0
     );
     if ended > 0 {
-        message.push_str(&format!("; {ended} that a sealed code had opened are ended: of these nothing says that anybody knew the code"));
+        message.push_str(&format!(
+            "; {ended} that a sealed code had opened are ended: of these nothing says that anybody knew the code"
+        ));
     }
     Ok(Answer { message, ..Answer::default() })
 }

@@ -66,8 +66,7 @@ impl Taken {
 }
 
 fn in_a_line(text: &str) -> String {
-    let mut text: String =
-        text.chars().map(|character| if character.is_control() { ' ' } else { character }).collect();
+    let mut text: String = text.chars().map(|character| if character.is_control() { ' ' } else { character }).collect();
     text.truncate(text.floor_char_boundary(MOST_TEXT));
     text
 }
@@ -140,7 +139,9 @@ mod tests {
         assert_eq!(file.read().unwrap(), [Taken { is_told: true, ..taken(1) }, taken(2)]);
         let path = folder.path().join("portcullis.db.taken");
         let good = std::fs::read_to_string(&path).unwrap();
-        for wrong in ["", &good[..good.len() - 1], &format!("{good}\n"), &good.replace("/1", "/2"), &good.replacen('\t', " ", 1)] {
+        for wrong in
+            ["", &good[..good.len() - 1], &format!("{good}\n"), &good.replace("/1", "/2"), &good.replacen('\t', " ", 1)]
+        {
             std::fs::write(&path, wrong).unwrap();
             assert!(file.read().is_err(), "{wrong:?}");
         }

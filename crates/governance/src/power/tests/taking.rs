@@ -34,7 +34,11 @@ fn only_what_was_signed_by_whoever_had_to_is_taken() {
         ("by a stranger", vec![says(&stranger)], Err(Untakeable::Unsigned(2))),
         ("by a key that was revoked", vec![says(&gone)], Err(Untakeable::Unsigned(2))),
         ("a no as a yes", vec![approved(word(&ana, hash, Decision::Reject))], Err(Untakeable::Unsigned(2))),
-        ("signed under another", vec![approved(word(&ana, instance(), Decision::Approve))], Err(Untakeable::Unsigned(2))),
+        (
+            "signed under another",
+            vec![approved(word(&ana, instance(), Decision::Approve))],
+            Err(Untakeable::Unsigned(2)),
+        ),
         (
             "of another gateway",
             vec![approved(Some(Word::sign(hash, hash, Decision::Approve, &ana, at(1))))],
