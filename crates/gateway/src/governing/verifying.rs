@@ -64,7 +64,7 @@ fn verify_classes(governor: &Governor, last: u64, budget: Duration) -> Result<St
     }
     if untold > 0 {
         words.push_str(&format!(
-            "; what {untold} of them did cannot be told any more, since their files cannot be read as they were"
+            "; what {untold} of them did cannot be told any more: their files or variables are not what they were, or an earlier version of the program demanded less of them"
         ));
     }
     Ok(words)
