@@ -5,9 +5,11 @@ mod crashes;
 mod foreseen;
 mod forged;
 mod lists;
+mod looked_at;
 mod restored;
 mod rollouts;
 mod started;
+mod taken;
 mod unvouched;
 
 use std::fs;

@@ -122,6 +122,43 @@ fn whoever_stops_the_gateway_or_has_it_keep_no_requests_does_not_get_around_the_
     assert!(refusal.contains("by now it would newly deny 1 callers"), "{refusal}");
 }
 
+/// Finding of 2026-11: what was approved could not become live where the gateway cannot run before it is.
+#[test]
+fn what_was_foreseen_becomes_live_without_a_gateway_where_somebody_says_why_and_that_stands_in_the_version() {
+    let upstream = Upstream::start();
+    let (site, key, [_, ben, _]) = governed(&upstream);
+    let gateway = site.start();
+    gateway.site.policy(&[MISTAKE, NO_BANS].concat());
+    let change = propose(&gateway.site, "ana");
+    approve(&gateway.site, &change, &ben);
+    gateway.site.policy(&[FINANCE, NO_BANS].concat());
+    let site = stopped(gateway);
+    let refusal = refused(&site, &["policy", "activate", &change], 1);
+    assert!(refusal.contains("--unseen --reason"), "{refusal}");
+    // Having it at once is no reason not to look.
+    refused(&site, &["policy", "activate", &change, "--now", "--reason", "hurry"], 1);
+    refused(&site, &["policy", "activate", &change, "--unseen"], 2);
+    refused(&site, &["policy", "activate", &change, "--reason", "for nothing"], 2);
+    assert_eq!(live(&site), 1);
+    let both = ["policy", "activate", &change, "--now", "--unseen", "--reason", "it does not start with version 1"];
+    let said = run(&site, &both, 0);
+    assert!(said.contains("and could not be tried once more before: it does not start with version 1"), "{said}");
+    let by = json(&site, &["policy", "show", "2"])["versions"][0]["by"].as_str().unwrap().to_owned();
+    assert!(by.ends_with(", unseen: it does not start with version 1"), "{by}");
+    let gateway = site.start();
+    assert_eq!(status(&gateway, &key), 403);
+    // Where it can be tried it is, whatever is said: and then nothing of it stands in the version.
+    gateway.site.policy(&[FINANCE, NO_BANS].concat());
+    let change = propose(&gateway.site, "ana");
+    for who in ["ben", "cem"] {
+        approve(&gateway.site, &change, &gateway.site.path(&format!("{who}.key")).display().to_string());
+    }
+    run(&gateway.site, &["policy", "activate", &change, "--unseen", "--reason", "for nothing"], 0);
+    let by = json(&gateway.site, &["policy", "show", "3"])["versions"][0]["by"].as_str().unwrap().to_owned();
+    assert!(!by.contains("unseen"), "{by}");
+    assert_eq!(status(&gateway, &key), 200);
+}
+
 #[test]
 fn whoever_signs_is_shown_who_gets_in_by_it_without_believing_the_gateway() {
     let upstream = Upstream::start();

@@ -9,14 +9,14 @@ use rusqlite::{Connection, params};
 
 use super::*;
 
-fn store(site: &Site) -> Connection {
+pub(super) fn store(site: &Site) -> Connection {
     let db = Connection::open(site.path("state.db")).unwrap();
     db.busy_timeout(PATIENCE).unwrap();
     db
 }
 
 /// Two rows, well chained, by which alice is lent a role for a day.
-fn lend(site: &Site) {
+pub(super) fn lend(site: &Site) {
     let now = Timestamp::now().as_microsecond();
     let asked = Asked {
         kind: PowerKind::Loan,
@@ -60,7 +60,7 @@ fn append(db: &Connection, version: &Version) {
     db.execute(sql, row).unwrap();
 }
 
-fn message(gateway: &Gateway, kind: &str, part: &str) -> String {
+pub(super) fn message(gateway: &Gateway, kind: &str, part: &str) -> String {
     let found = || {
         let events = gateway.events.all();
         let messages = of_kind(&events, kind).into_iter().map(|event| event["message"].as_str().unwrap().to_owned());

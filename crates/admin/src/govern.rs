@@ -57,6 +57,10 @@ pub enum Governed {
         /// Why it is to be live for everybody at once, without the steps of `[governance]`; null: it takes them.
         #[serde(default)]
         at_once: Option<String>,
+        /// Why it is to be live though it cannot be tried once more on the requests that are kept, where it was signed by what that foresaw; null: then it
+        /// is refused.
+        #[serde(default)]
+        unseen: Option<String>,
     },
     /// Takes back the version that is rolled out step by step: the one before it serves everybody, as a new version. Nobody has to approve that.
     Abort {

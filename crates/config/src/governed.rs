@@ -49,6 +49,8 @@ pub struct Governed {
     pub policy: String,
     /// The digest of what is governed in the gateway's own files.
     pub gateway: [u8; 32],
+    /// The digest of `[governance]` alone, as it is written.
+    pub governance: [u8; 32],
     /// The digest of all that is governed, with the values of the variables that it refers to.
     pub digest: [u8; 32],
     /// The digest of the same without these values: what an earlier version of the program had approved. The same where it refers to none.
@@ -158,9 +160,10 @@ impl Governed {
         }
         let policy = read.policy_path.strip_prefix(folder).unwrap_or(read.policy_path).display().to_string();
         let gateway = digest_of(&files, GovernedKind::Gateway, |table| !OPERATED.contains(&table));
+        let governance = digest_of(&files, GovernedKind::Gateway, |table| table == "governance");
         let (written, variables) = (whole(&files, gateway), variables::named(&files));
         let digest = variables::with(written, &variables, environment);
-        Self { files, policy, gateway, digest, written, variables, beside: read.beside }
+        Self { files, policy, gateway, governance, digest, written, variables, beside: read.beside }
     }
 
     /// Whether it is what somebody approved under this digest.

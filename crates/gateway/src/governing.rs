@@ -12,14 +12,17 @@ mod classes;
 mod desk;
 mod effects;
 mod foresight;
+mod held;
 mod looking_up;
 mod moments;
 mod noticing;
+mod reading;
 mod rolling;
 mod shown;
 mod source;
 #[cfg(test)]
 mod tests;
+mod verifying;
 mod written;
 
 use std::path::{Path, PathBuf};
@@ -27,9 +30,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use portcullis_config::{Loaded, ProcessEnvironment, Report, load};
 use portcullis_events::EventKind;
+use portcullis_governance::power::Demands;
 use portcullis_governance::{
     Anchor, ApproverSet, Assessed, Class, Content, GovernanceError, Governor, Hash, HeadFile, Kind, Stages, Version,
     Wish,
@@ -40,6 +45,7 @@ use thiserror::Error;
 pub(crate) use desk::Who;
 pub(crate) use effects::in_words as effects_in_words;
 pub(crate) use foresight::{Foresight, Offline, Weight, in_words as impact_in_words};
+use held::{Demanded, Held};
 pub(crate) use rolling::{StagedVersion, Standing as Rolling, in_words as stage_in_words, percent};
 pub(crate) use source::{Source, class_of, content_of, load_sealed};
 
@@ -47,15 +53,22 @@ pub(crate) use source::{Source, class_of, content_of, load_sealed};
 #[derive(Debug)]
 pub(crate) struct Governing {
     governor: Mutex<Governor>,
+    /// What has to be signed by the last version: whoever lends power waits for nobody who has the governor.
+    demanded: ArcSwap<Demanded>,
+    /// Whoever writes files, one after the other. It is taken before the governor, which is not held while files are read or written.
+    writing: Mutex<()>,
     config: PathBuf,
     store: portcullis_store::Settings,
+    /// How the log is opened once more, to be looked at.
+    look: fn(&portcullis_store::Settings) -> Result<Versions, StoreError>,
     /// The steps by which the next version comes into force: those of the one that serves.
     stages: Mutex<Stages>,
     /// The version that became live and that no reload has put in force yet; 0: none.
     owed: AtomicU64,
     /// The version that decides for nobody any more, whatever the store says of its steps; 0: none.
     withdrawn: AtomicU64,
-    _lock: Lock,
+    /// `None`: it is only looked at, and nobody ever took the lock.
+    _lock: Option<Lock>,
 }
 
 /// How the gateway was told to start.
@@ -198,21 +211,28 @@ impl Governing {
                 lock => break lock?,
             }
         };
-        Self::open_with(config, store, pin, lock)
+        Self::of(config, store, open_governor(config, store, pin)?, Some(lock))
     }
 
     /// The same for whoever changes them without a gateway.
     pub(crate) fn open_alone(config: &Path, store: &portcullis_store::Settings) -> Result<Self, GoverningError> {
-        Self::open_with(config, store, None, Lock::alone(&store.path)?)
+        let lock = Lock::alone(&store.path)?;
+        Self::of(config, store, open_governor(config, store, None)?, Some(lock))
     }
 
-    fn open_with(
+    /// The same for whoever looks at them without a gateway, and may only read: nothing is written. What is asked of it must be a question.
+    pub(crate) fn look(config: &Path, store: &portcullis_store::Settings) -> Result<Self, GoverningError> {
+        let lock = Lock::look(&store.path)?;
+        let governor = looked_at(config, store, Versions::look(store)?)?;
+        Ok(Self { look: Versions::look, ..Self::of(config, store, governor, lock)? })
+    }
+
+    fn of(
         config: &Path,
         store: &portcullis_store::Settings,
-        pin: Option<&Pin>,
-        lock: Lock,
+        governor: Governor,
+        lock: Option<Lock>,
     ) -> Result<Self, GoverningError> {
-        let governor = open_governor(config, store, pin)?;
         let stages = match governor.standing().rollout {
             None => Stages::default(),
             Some(_) => {
@@ -221,7 +241,10 @@ impl Governing {
             }
         };
         Ok(Self {
+            demanded: ArcSwap::from_pointee(Demanded::of(&governor)),
             governor: Mutex::new(governor),
+            writing: Mutex::new(()),
+            look: Versions::look_beside,
             config: config.to_owned(),
             store: store.clone(),
             stages: Mutex::new(stages),
@@ -231,8 +254,12 @@ impl Governing {
         })
     }
 
-    fn governor(&self) -> MutexGuard<'_, Governor> {
-        self.governor.lock().unwrap_or_else(PoisonError::into_inner)
+    fn governor(&self) -> Held<'_> {
+        Held::new(self.governor.lock().unwrap_or_else(PoisonError::into_inner), &self.demanded)
+    }
+
+    fn writing(&self) -> MutexGuard<'_, ()> {
+        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The version that is live; 0 for none.
@@ -245,21 +272,30 @@ impl Governing {
         self.governor().is_required()
     }
 
-    /// How many persons a change needs that loosens; 0 where nobody has to approve.
+    /// What power that is given for a time needs; `None`: nobody has to approve anything. Nobody is waited for.
+    pub(crate) fn demands(&self) -> Option<Arc<Demands>> {
+        let demands = Arc::clone(self.demanded.load().demands());
+        (demands.loosen > 0).then_some(demands)
+    }
+
+    /// How many persons a change needs that loosens; 0 where nobody has to approve. Nobody is waited for.
     pub(crate) fn loosen(&self) -> u8 {
-        let rules = self.governor().standing().version.map(|version| version.rules());
-        rules.filter(|rules| rules.required).map_or(0, |rules| rules.loosen)
+        self.demanded.load().demands().loosen
     }
 
-    /// Since when anything must be approved, in microseconds since 1970; where that cannot be told, always.
-    pub(crate) fn required_since(&self) -> i64 {
-        self.governor().required_since().ok().flatten().unwrap_or(i64::MIN)
-    }
-
-    /// Who may approve, and as which gateway's change.
+    /// Who may approve, and as which gateway's change. Nobody is waited for.
     pub(crate) fn approvers(&self) -> (ApproverSet, Hash) {
-        let standing = self.governor().standing();
-        (standing.approvers, standing.instance)
+        let demands = Arc::clone(self.demanded.load().demands());
+        (demands.approvers.clone(), demands.instance)
+    }
+
+    /// The files of the version that serves, read as this machine's gateway would.
+    ///
+    /// # Errors
+    /// A sentence: they are not there, or cannot be read any more.
+    pub(crate) fn serving(&self) -> Result<Loaded, String> {
+        let (_, content) = self.governor().served().map_err(|error| error.to_string())?;
+        load_sealed(&self.config, &content).map_err(|report| source::in_a_line(&report))
     }
 
     /// The last versions, from the last one back, as far as they can be read. The log is not held meanwhile.
@@ -359,6 +395,18 @@ fn open_governor(
     {
         return Err(GovernanceError::Behind { wanted, found: governor.n() }.into());
     }
+    Ok(governor)
+}
+
+/// The log as it is in the store, to be looked at.
+fn looked_at(
+    config: &Path,
+    store: &portcullis_store::Settings,
+    versions: Versions,
+) -> Result<Governor, GovernanceError> {
+    let (head, source) = (HeadFile::beside(&store.path), Source { config: config.to_owned() });
+    let (governor, remarks) = Governor::look(Box::new(versions), Box::new(head), Box::new(source))?;
+    remarks.iter().for_each(|remark| tracing::warn!("{remark}"));
     Ok(governor)
 }
 

@@ -10,6 +10,7 @@ pub(crate) mod own;
 mod requesting;
 mod shown;
 mod standing;
+pub(crate) mod taking;
 #[cfg(test)]
 mod tests;
 
@@ -79,6 +80,9 @@ impl Lender {
             governing,
             break_glass: ArcSwap::from_pointee(break_glass),
         };
+        if let Some(store) = store {
+            lender.tell_taken(store);
+        }
         if let Some(kept) = lender.kept().as_mut() {
             lender.say_unknown(kept);
             lender.publish(kept, now);

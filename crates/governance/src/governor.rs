@@ -52,6 +52,21 @@ pub trait PolicySource {
         self.assess(content).is_ok_and(|assessed| assessed.governed == governed)
     }
 
+    /// Whether that digest is one of the values of the variables, too, that a content refers to. One that an earlier version of the program had approved is not:
+    /// which values they had then cannot be told any more.
+    fn binds_values(&self, _content: &Content, _governed: Hash) -> bool {
+        true
+    }
+
+    /// A digest of all that a content says of how the next one comes into force: more than the rules, which stand in every change. Two of them are compared, and
+    /// none is kept.
+    ///
+    /// # Errors
+    /// Why the content cannot be read.
+    fn governance(&self, _content: &Content) -> Result<Hash, String> {
+        Ok(Hash::NONE)
+    }
+
     /// What it did at that time: what had not expired by then is over by now.
     fn class_at(&self, before: &Content, after: &Content, _time: Timestamp) -> Class {
         self.class(before, after)
@@ -385,7 +400,7 @@ impl Governor {
         let content = self.blob(change.content).and_then(|bytes| decode_content(&bytes))?;
         let new = self.set_of(change)?;
         self.check_again(change, &content, &new)?;
-        let need = Need::of(&self.rules(), change);
+        let need = self.need_of(change);
         Count::of(self.instance(), change, &proposal.approvals, [&self.approvers, &new], now).meets(need)?;
         Ok((proposal, content, new))
     }

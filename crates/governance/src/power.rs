@@ -17,6 +17,8 @@ mod persons;
 mod room;
 mod state;
 mod statement;
+mod taken;
+mod taking;
 mod unheard;
 mod voices;
 mod vouched;
@@ -32,6 +34,8 @@ pub use entry::{Act, Asked, BreakGlassRules, Entry, MAX_REASON, MAX_TICKET, Powe
 pub use persons::{Names, names_of_principal};
 pub use state::{GRANTED, Power, PowerState, REVIEWERS};
 pub use statement::{Breaking, Statement};
+pub use taken::{Taken, TakenFile};
+pub use taking::Untakeable;
 pub use voices::Reviewer;
 pub use vouched::{Demands, Unvouched};
 pub use word::Word;

@@ -2,6 +2,7 @@
 
 mod approvals;
 mod crashes;
+mod earlier;
 mod meanwhile;
 mod memory;
 mod properties;

@@ -40,6 +40,13 @@ impl Need {
         let old = usize::from(of_class.max(of_kind).max(of_rules)).max(1);
         Self { old, new: if change.kind == Kind::Keys { usize::from(rules.keys).max(1) } else { 0 } }
     }
+
+    /// The same of one that changes another part of what `[governance]` says: the steps, by what a version is taken back, how long glass is broken.
+    #[must_use]
+    pub fn of_governance(self, rules: &Rules) -> Self {
+        let old = if rules.required { self.old.max(usize::from(rules.keys.max(rules.loosen))) } else { self.old };
+        Self { old, ..self }
+    }
 }
 
 /// Who said what of a change.

@@ -21,6 +21,9 @@ pub enum Trouble {
     /// The file cannot be made or looked at.
     #[error("{0}: its folder must be there, and this user must be able to write in it")]
     File(io::Error),
+    /// It cannot be looked at.
+    #[error("it cannot be read: {0}")]
+    Look(io::Error),
     /// It is no file.
     #[error("it is no regular file: `[store] path` names a file of the gateway's own")]
     NoFile,
@@ -61,7 +64,7 @@ impl Trouble {
     pub fn is_lasting(&self) -> bool {
         match self {
             Self::NoFile | Self::Damaged(_) | Self::Foreign | Self::Newer { .. } => true,
-            Self::File(_) | Self::Open(_) | Self::NoThread(_) | Self::Database(_) => false,
+            Self::File(_) | Self::Look(_) | Self::Open(_) | Self::NoThread(_) | Self::Database(_) => false,
         }
     }
 

@@ -43,10 +43,21 @@ impl Lock {
         Self::take(store, File::try_lock)
     }
 
+    /// Has it alone for a look, without making or writing anything; `None`: nobody ever took it there.
+    ///
+    /// # Errors
+    /// A gateway runs, or the file cannot be read.
+    pub fn look(store: &Path) -> Result<Option<Self>, LockError> {
+        let path = place(store);
+        match File::open(&path) {
+            Ok(file) => Self::locked(store, path, file, File::try_lock).map(Some),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(LockError::Io { path, source }),
+        }
+    }
+
     fn take(store: &Path, lock: fn(&File) -> Result<(), TryLockError>) -> Result<Self, LockError> {
-        let mut name = store.as_os_str().to_owned();
-        name.push(".lock");
-        let path = PathBuf::from(name);
+        let path = place(store);
         let io = |source| LockError::Io { path: path.clone(), source };
         let file = OpenOptions::new()
             .read(true)
@@ -56,12 +67,28 @@ impl Lock {
             .mode(0o600)
             .open(&path)
             .map_err(io)?;
+        Self::locked(store, path, file, lock)
+    }
+
+    fn locked(
+        store: &Path,
+        path: PathBuf,
+        file: File,
+        lock: fn(&File) -> Result<(), TryLockError>,
+    ) -> Result<Self, LockError> {
         match lock(&file) {
             Ok(()) => Ok(Self { _file: file }),
             Err(TryLockError::WouldBlock) => Err(LockError::Busy(store.to_owned())),
-            Err(TryLockError::Error(source)) => Err(io(source)),
+            Err(TryLockError::Error(source)) => Err(LockError::Io { path, source }),
         }
     }
+}
+
+/// The file of the lock of a store.
+fn place(store: &Path) -> PathBuf {
+    let mut name = store.as_os_str().to_owned();
+    name.push(".lock");
+    PathBuf::from(name)
 }
 
 #[cfg(test)]

@@ -11,6 +11,8 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior, params};
 
 use crate::database::{PATIENCE, Settings};
 use crate::error::{StoreError, Trouble};
+use crate::lock::Lock;
+use crate::looking;
 use crate::risk::{keep, kept};
 use crate::schema;
 
@@ -22,6 +24,8 @@ const SEEN: &str = "power_seen";
 pub struct PowerLog {
     db: Connection,
     anchor: AnchorFile,
+    /// No gateway opens it while it is looked at.
+    _lock: Option<Lock>,
 }
 
 impl PowerLog {
@@ -39,7 +43,17 @@ impl PowerLog {
             Ok(db)
         };
         let db = open().map_err(|trouble: Trouble| StoreError { path: settings.path.clone(), trouble })?;
-        Ok(Self { db, anchor: AnchorFile::beside(&settings.path) })
+        Ok(Self { db, anchor: AnchorFile::beside(&settings.path), _lock: None })
+    }
+
+    /// Opens the log to look at it: nothing is written, neither to the store nor beside it.
+    ///
+    /// # Errors
+    /// A file that cannot be read.
+    pub fn look(settings: &Settings) -> Result<Self, StoreError> {
+        let opened = looking::open(&settings.path);
+        let (db, lock) = opened.map_err(|trouble| StoreError { path: settings.path.clone(), trouble })?;
+        Ok(Self { db, anchor: AnchorFile::beside(&settings.path), _lock: lock })
     }
 
     /// Takes the rows as they are: what is beside the store knows them from now on. Says whether it knew something else before. `anew`: only where it knows

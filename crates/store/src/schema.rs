@@ -177,6 +177,11 @@ pub(crate) fn migrate(db: &mut Connection) -> Result<(), Trouble> {
     Ok(())
 }
 
+/// Whether the tables are those of now.
+pub(crate) fn is_known(db: &Connection) -> Result<bool, Trouble> {
+    Ok(pragma(db, "user_version")? == known())
+}
+
 fn known() -> i64 {
     i64::try_from(STEPS.len()).unwrap_or(i64::MAX)
 }

@@ -17,6 +17,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Transaction, Trans
 
 use crate::database::{self, Settings};
 use crate::error::{StoreError, Trouble};
+use crate::looking;
 use crate::packed::{pack, unpack};
 
 /// The log in a store.
@@ -49,6 +50,26 @@ impl Versions {
         let (db, _) = database::open(&settings.path).map_err(of)?;
         db.pragma_update(None, "synchronous", "FULL").map_err(|error| of(error.into()))?;
         Ok(Self { db })
+    }
+
+    /// Opens the log of a store to look at it: nothing is written, neither to the store nor beside it. Whoever calls has it alone, by [`Lock::look`].
+    ///
+    /// # Errors
+    /// A file that cannot be read.
+    ///
+    /// [`Lock::look`]: crate::Lock::look
+    pub fn look(settings: &Settings) -> Result<Self, StoreError> {
+        let of = |trouble| StoreError { path: settings.path.clone(), trouble };
+        Ok(Self { db: looking::alone(&settings.path).map_err(of)? })
+    }
+
+    /// Opens the log of a store once more, to look at it while this process has it open.
+    ///
+    /// # Errors
+    /// A file that cannot be read.
+    pub fn look_beside(settings: &Settings) -> Result<Self, StoreError> {
+        let of = |trouble| StoreError { path: settings.path.clone(), trouble };
+        Ok(Self { db: looking::shared(&settings.path).map_err(of)? })
     }
 
     /// Copies the whole store, as it is at one moment, to a file that is not there yet, while others write to it.

@@ -182,6 +182,8 @@ event_kinds! {
     AdminAccessRequest, "admin.access_request", Medium;
     /// An operator granted a request for access, or tried to.
     AdminAccessGrant, "admin.access_grant", Medium;
+    /// An operator had the log of temporary power taken as it is, while no gateway ran.
+    AdminAccessTake, "admin.access_take", High;
     /// An operator ended sessions, or tried to.
     AdminSessionRevoke, "admin.session_revoke", Medium;
     /// An operator began to follow the events.

@@ -1,5 +1,7 @@
 //! `access`: power for a time, at a running gateway. Where none runs, what there is is read from the store.
 
+mod taking;
+
 use std::io::{BufRead as _, IsTerminal as _, Read as _};
 use std::path::Path;
 
@@ -26,7 +28,8 @@ pub(crate) fn run(global: &Global, args: &AccessArgs) -> Exit {
     let done = match &args.command {
         AccessCommand::List { all, offline } => list(global, *all, *offline),
         AccessCommand::Show { id, offline } => show_one(global, *id, *offline),
-        AccessCommand::Verify(offline) => verify(global, *offline),
+        AccessCommand::Verify(args) if args.take_as_it_is => taking::take(global, args),
+        AccessCommand::Verify(args) => verify(global, args.offline),
         AccessCommand::Activate(args) => activate(global, args),
         AccessCommand::Approve { id, key } => approve(global, *id, key.as_deref()),
         AccessCommand::Reject(args) => told(global, &Access::Reject { id: args.id, reason: args.reason.clone() }),

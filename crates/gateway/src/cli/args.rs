@@ -24,7 +24,7 @@ use portcullis_fetch::UrlSource;
 
 pub(crate) use access::{
     AccessActivateArgs, AccessArgs, AccessBreakGlassArgs, AccessCommand, AccessGrantArgs, AccessRequestArgs,
-    AccessSealArgs, AccessSignBreakGlassArgs,
+    AccessSealArgs, AccessSignBreakGlassArgs, AccessVerifyArgs,
 };
 pub(crate) use audit::{
     AuditArgs, AuditCommand, AuditDiffArgs, AuditKeygenArgs, AuditRunArgs, AuditShowArgs, AuditSuppressArgs,

@@ -53,7 +53,10 @@ fn on_the_store(global: &Global, wanted: Governed, unreachable: &ClientError) ->
         fail(global, &format!("{unreachable}; and there is no store to look into"));
         return Err(Exit::Unreachable);
     };
-    let open = || Governing::open_alone(&global.config, &store);
+    let open = || match wanted.action().is_none() {
+        true => Governing::look(&global.config, &store),
+        false => Governing::open_alone(&global.config, &store),
+    };
     let opened = match open() {
         // Beginning was cut off before the head file was written: who begins again finishes it.
         Err(GoverningError::Governance(_)) if is_init => finish_beginning(&store).and_then(|()| open()),

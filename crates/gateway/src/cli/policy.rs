@@ -38,7 +38,8 @@ pub(crate) fn run(global: &Global, args: &PolicyArgs) -> Exit {
         }
         PolicyCommand::Activate(args) => {
             let at_once = args.reason.clone().filter(|_| args.now);
-            governing::told(global, Governed::Activate { id: args.change.clone(), at_once })
+            let unseen = args.reason.clone().filter(|_| args.unseen);
+            governing::told(global, Governed::Activate { id: args.change.clone(), at_once, unseen })
         }
         PolicyCommand::Abort(args) => governing::told(global, Governed::Abort { reason: args.reason.clone() }),
         PolicyCommand::Status => governing::status(global),

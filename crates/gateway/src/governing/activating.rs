@@ -2,14 +2,23 @@
 
 use jiff::Timestamp;
 use portcullis_config::{ProcessEnvironment, load};
-use portcullis_governance::{Change, ChangeId, Class, Content, GovernanceError, Kind, Stages, Version};
+use portcullis_governance::{Change, ChangeId, Class, Content, GovernanceError, Governor, Kind, Stages, Version};
 
 use super::desk::{Outcome, PATIENCE, Performed, Who, said};
 use super::foresight::{Foresight, Weight, in_words};
 use super::moments::reached;
 use super::source::{content_of, in_a_line, load_sealed, not_stageable};
 use super::written::{differs_outside, prepare_all};
-use super::{Governing, shown};
+use super::{AsOf, Governing, shown};
+
+/// Otherwise than a change becomes live by itself: each with the reason.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct How<'h> {
+    /// Without the steps.
+    pub(super) at_once: Option<&'h str>,
+    /// Also where it cannot be tried once more, and was signed by what was foreseen.
+    pub(super) unseen: Option<&'h str>,
+}
 
 /// A version that became live.
 struct Lived {
@@ -27,16 +36,16 @@ struct Lived {
 }
 
 impl Governing {
-    /// `at_once`: without the steps, for this reason.
+    /// Makes a change live, if it may be.
     pub(super) fn activate(
         &self,
         id: &str,
-        at_once: Option<&str>,
+        how: How<'_>,
         who: &Who,
         foresight: &dyn Foresight,
         now: Timestamp,
     ) -> Outcome {
-        let at_once = at_once.map(one_line).transpose()?;
+        let (at_once, unseen) = (how.at_once.map(one_line).transpose()?, how.unseen.map(one_line).transpose()?);
         let id = self.governor().find(id).map_err(said)?;
         if let Some(rolling) = self.rollout().filter(|rolling| rolling.rollout.change == id) {
             return self.hurry(rolling.rollout.n, at_once.as_deref());
@@ -53,13 +62,15 @@ impl Governing {
             let before = governor.served().map(|(_, content)| content).unwrap_or_default();
             (governor.proposal(id, now).map_err(said)?.change, content, before)
         };
-        if required {
-            self.hold_to_what_was_signed(&change, &content, foresight)?;
-        }
+        let was_seen = !required || self.hold_to_what_was_signed(&change, &content, foresight, unseen.is_some())?;
         let stages = self.steps_of(&change, &before)?;
         let by = match (&at_once, stages.is_empty()) {
             (Some(reason), false) => format!("{}, at once: {reason}", who.first()),
             _ => who.first().to_owned(),
+        };
+        let by = match unseen.filter(|_| !was_seen) {
+            Some(reason) => format!("{by}{UNSEEN}{reason}"),
+            None => by,
         };
         if at_once.is_none() && !stages.is_empty() {
             if !foresight.watches() {
@@ -89,30 +100,42 @@ impl Governing {
     /// Has a change live for everybody, and its files hold it. What could not be written before it was admitted has changed nothing; what cannot be written
     /// after that is written as soon as it can be.
     fn make_live(&self, id: ChangeId, at_once: bool, by: &str, now: Timestamp) -> Result<Lived, String> {
-        // Held to the end: nobody else has another version live, or writes files, in between.
-        let mut governor = self.governor();
-        let over = governor.standing().rollout.map(|rollout| rollout.n);
-        if let Some(n) = over.filter(|_| !at_once) {
-            return Err(said(GovernanceError::RollingOut(n)));
+        // Held to the end: nobody else writes files in between. The governor is not: what hangs on a file keeps nobody from taking something back.
+        let _writing = self.writing();
+        for _ in 0..TRIES {
+            let (as_of, content, before, is_believed) = {
+                let governor = self.governor();
+                held_up(&governor, at_once)?;
+                let content = governor.ready(id, now).map_err(said)?;
+                // Also where files are believed from then on.
+                let rules = governor.proposal(id, now).map_err(said)?.change.rules;
+                let is_believed = !governor.is_required() || !rules.required;
+                let mut before: Vec<Content> = governor.live().into_iter().collect();
+                before.extend(governor.served().map(|(_, content)| content));
+                (AsOf::now(&governor), content, before, is_believed)
+            };
+            let next = as_of.n.saturating_add(1);
+            let prepared = prepare_all(&self.config, &content, &before, next, is_believed)?;
+            reached("it is prepared");
+            let mut governor = self.governor();
+            // Something was taken back, or came into force by steps, while the files were read.
+            if AsOf::now(&governor) != as_of {
+                continue;
+            }
+            let over = held_up(&governor, at_once)?;
+            let spared = prepared.spared.in_words();
+            let (version, trouble) = governor.activate_and_write(id, by, now).map_err(said)?;
+            let n = version.n;
+            self.owe(n);
+            drop(governor);
+            // It is live, and nobody can take it back as if it were not: what is left is to write it.
+            let (left, unwritten) = match self.put_in_place(prepared, is_believed) {
+                Ok(left) => (left, self.governor().finish_rollout(n).err().map(said)),
+                Err(error) => (Vec::new(), Some(error)),
+            };
+            return Ok(Lived { version, over, left, spared, unwritten, trouble });
         }
-        let content = governor.ready(id, now).map_err(said)?;
-        // Also where files are believed from then on.
-        let rules = governor.proposal(id, now).map_err(said)?.change.rules;
-        let is_believed = !governor.is_required() || !rules.required;
-        let (serving, next) = (governor.served().map(|(_, content)| content), governor.n().saturating_add(1));
-        let mut before: Vec<Content> = governor.live().into_iter().collect();
-        before.extend(serving);
-        let prepared = prepare_all(&self.config, &content, &before, next, is_believed)?;
-        reached("it is prepared");
-        let spared = prepared.spared.in_words();
-        let (version, trouble) = governor.activate_and_write(id, by, now).map_err(said)?;
-        let n = version.n;
-        self.owe(n);
-        let (left, unwritten) = match self.put_in_place(prepared, is_believed) {
-            Ok(left) => (left, governor.finish_rollout(n).err().map(said)),
-            Err(error) => (Vec::new(), Some(error)),
-        };
-        Ok(Lived { version, over, left, spared, unwritten, trouble })
+        Err("versions become live faster than the files can be read: ask again".to_owned())
     }
 
     fn is_live(&self, version: &Version, how: &str) -> String {
@@ -129,7 +152,14 @@ impl Governing {
             let persons = shown::approved(version, &self.governor().standing());
             message.push_str(&format!(", approved by {}", persons.join(", ")));
         }
-        if let Some((_, reason)) = version.by.split_once(", at once: ") {
+        let (by, unseen) = match version.by.split_once(UNSEEN) {
+            Some((by, reason)) => (by, Some(reason)),
+            None => (&*version.by, None),
+        };
+        if let Some(reason) = unseen {
+            message.push_str(&format!(", and could not be tried once more before: {reason}"));
+        }
+        if let Some((_, reason)) = by.split_once(", at once: ") {
             message.push_str(&format!(", without the steps: {reason}"));
         }
         message
@@ -247,30 +277,49 @@ impl Governing {
         Ok(self.activated(&version, message, trouble))
     }
 
-    /// Tries a change once more before it becomes live: what would be another thing than what was signed has to be signed again.
+    /// Tries a change once more before it becomes live: what would be another thing than what was signed has to be signed again. Says whether it could be tried,
+    /// or need not be; `unseen`: it need not be possible.
     fn hold_to_what_was_signed(
         &self,
         change: &Change,
         content: &Content,
         foresight: &dyn Foresight,
-    ) -> Result<(), String> {
+        unseen: bool,
+    ) -> Result<bool, String> {
         let signed = self.governor().impact_of(change).map_err(said)?;
         // What was signed blind is what was wanted: the report says so. And of what changes no answer there is nothing to be seen.
-        let Some(signed) = Weight::of(&signed).filter(|_| change.class != Class::Neutral) else { return Ok(()) };
+        let Some(signed) = Weight::of(&signed).filter(|_| change.class != Class::Neutral) else { return Ok(true) };
         let now = self.foresee(change.kind, content, foresight, PATIENCE);
         let Some(weight) = Weight::of(&now) else {
+            if unseen {
+                return Ok(false);
+            }
             return Err(format!(
-                "it cannot be tried once more before it is live ({}), and it was signed by what was foreseen: activate it when it can, or propose it again, so that it is signed that nobody could look",
-                in_words(&now).first().map_or("", String::as_str)
+                "it cannot be tried once more before it is live ({}), and it was signed by what was foreseen: activate it when it can; propose it again, so that it is signed that nobody could look; or, where no gateway can run before it is live, say so with `policy activate {} --unseen --reason TEXT`, which stands in the version",
+                in_words(&now).first().map_or("", String::as_str),
+                change.id.short()
             ));
         };
         match Some(weight).filter(|now| now.outgrows(signed)) {
-            None => Ok(()),
+            None => Ok(true),
             Some(outgrown) => Err(format!(
                 "by now it would newly deny {} callers and newly let in {}, and what was signed says {} and {}: propose it again, so that this is approved",
                 outgrown.denied, outgrown.permitted, signed.denied, signed.permitted
             )),
         }
+    }
+}
+
+/// Before the reason why it need not have been tried once more, in the name of whoever made a version live.
+const UNSEEN: &str = ", unseen: ";
+/// Files are read so often, where another version becomes live meanwhile.
+const TRIES: usize = 5;
+
+/// The version that is rolled out, which this one follows on.
+fn held_up(governor: &Governor, at_once: bool) -> Result<Option<u64>, String> {
+    match governor.standing().rollout.map(|rollout| rollout.n) {
+        Some(n) if !at_once => Err(said(GovernanceError::RollingOut(n))),
+        over => Ok(over),
     }
 }
 

@@ -2,12 +2,12 @@
 //! with it that nobody proposed. Nothing is ever lost: where an edit has to give way, it is kept under another name, and that is said.
 
 use std::collections::BTreeMap;
-use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
 
 use portcullis_config::GovernedKind;
 use portcullis_governance::Content;
 
+use super::reading::read;
 use super::source::load_sealed;
 
 /// Copies of one file that are kept for one version.
@@ -138,15 +138,6 @@ fn keep(path: &Path, bytes: &[u8], n: u64) -> Result<String, String> {
         }
     }
     Err(format!("{}: {MOST} copies of what was edited are kept already: remove some", path.display()))
-}
-
-/// What a file holds; `None`: there is none.
-fn read(path: &Path) -> Result<Option<Vec<u8>>, String> {
-    match std::fs::read(path) {
-        Ok(bytes) => Ok(Some(bytes)),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(format!("{}: {error}", path.display())),
-    }
 }
 
 #[cfg(test)]

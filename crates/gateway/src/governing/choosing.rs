@@ -63,6 +63,8 @@ impl Governing {
         match self.finish_rollout(n) {
             Ok(None) => {}
             Ok(Some(remark)) => tracing::warn!("version {n} is live for everybody; {remark}"),
+            // Somebody else has finished it meanwhile.
+            Err(_) if !self.is_ending(n) => {}
             // It is tried again while the gateway runs.
             Err(error) => tracing::error!(error, "version {n} is live, and its files cannot be written"),
         }

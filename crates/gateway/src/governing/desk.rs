@@ -10,6 +10,7 @@ use portcullis_config::{GovernedKind, Loaded, ProcessEnvironment, load};
 use portcullis_governance::power::names_of_principal;
 use portcullis_governance::{ApproverSet, Change, Content, GovernanceError, Kind, PublicKey, Wish, parse_approval};
 
+use super::activating::How;
 use super::foresight::{self, Foresight};
 use super::source::{content_of, in_a_line, load_sealed};
 use super::{Governing, shown};
@@ -83,19 +84,16 @@ impl Governing {
         match wanted {
             Governed::List { most, before } => self.list(most, before, now),
             Governed::Show { n } => self.show(n, now),
-            Governed::Verify => {
-                let n = self.governor().verify_all().map_err(said)?;
-                let untold = self.verify_classes(n)?;
-                Ok(self.answer(format!(
-                    "{n} versions are what they were, and were approved as their rules demanded{untold}"
-                )))
-            }
+            Governed::Verify => self.verify(),
             Governed::Propose(proposed) => self.propose(&proposed, who, foresight, now),
             Governed::Rollback { n, by } => self.rollback(n, &by, who, foresight, now),
             Governed::Request { id } => self.request(&id, now),
             Governed::Approve { approval } => self.approve(&approval, now),
             Governed::Reject { id, reason } => self.reject(&id, &reason, who, now),
-            Governed::Activate { id, at_once } => self.activate(&id, at_once.as_deref(), who, foresight, now),
+            Governed::Activate { id, at_once, unseen } => {
+                let how = How { at_once: at_once.as_deref(), unseen: unseen.as_deref() };
+                self.activate(&id, how, who, foresight, now)
+            }
             Governed::Abort { reason } => self.abort(&reason, who, now),
             Governed::Approvers => Ok(self.answer("the approvers".to_owned())),
             Governed::ApproverAdd { approver, by } => {
@@ -110,27 +108,6 @@ impl Governing {
             }
             Governed::Init { approvers, by } => self.init(&approvers, &by, who, now),
         }
-    }
-
-    /// Has the engine say once more what the last versions did. The log is held for one of them at a time. Says of which it cannot be told.
-    fn verify_classes(&self, last: u64) -> Result<String, String> {
-        let first = last.saturating_sub(MOST_COMPARED).saturating_add(1);
-        let mut untold = 0_u64;
-        for n in (first..=last).rev() {
-            if !self.governor().verify_class(n).map_err(said)? {
-                untold = untold.saturating_add(1);
-            }
-        }
-        let mut words = String::new();
-        if first > 1 {
-            words.push_str(&format!("; what they do was compared again of the last {MOST_COMPARED}"));
-        }
-        if untold > 0 {
-            words.push_str(&format!(
-                "; what {untold} of them did cannot be told any more, since their files cannot be read as they were"
-            ));
-        }
-        Ok(words)
     }
 
     pub(super) fn answer(&self, message: String) -> Performed {
@@ -316,7 +293,8 @@ impl Governing {
         }
         let (id, foreseen) = (change.id.clone(), change.foreseen.clone());
         // Whoever takes a mistake back does not wait for steps.
-        let mut activated = self.activate(&id, Some(&by.reason), who, foresight, now)?;
+        let how = How { at_once: Some(&by.reason), unseen: None };
+        let mut activated = self.activate(&id, how, who, foresight, now)?;
         activated.answer.message = format!("rolled back to version {n}: {}{remarks}", activated.answer.message);
         if let Some(version) = activated.answer.versions.first_mut() {
             version.change.foreseen = foreseen;
@@ -455,8 +433,6 @@ impl Governing {
 
 /// What is signed is waited for so long, where another policy is being tried.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
-/// Versions that are compared once more with the one before, at once.
-const MOST_COMPARED: u64 = 200;
 /// Versions that are listed at once.
 const MOST_LISTED: u64 = 10_000;
 

@@ -125,34 +125,43 @@ impl Governing {
     /// everybody and still to be finished ([`Rollout::is_ending`]).
     pub(crate) fn finish_rollout(&self, n: u64) -> Result<Option<String>, String> {
         let said = |error: GovernanceError| error.to_string();
-        // Held to the end, so that nobody takes it back, or has another one live, while it is written.
-        let mut governor = self.governor();
-        let rollout = governor.rolls_out(n).map_err(said)?;
-        let content = governor.live().map_err(said)?;
-        // Where files are believed they have to hold it, or the next reload would undo it.
-        let is_believed = !governor.is_required();
-        let prepared = match rollout.is_at_once() {
-            true => prepare_all(&self.config, &content, &self.before(&governor), n, is_believed),
-            false => {
-                let before = governor.served().map_err(said)?.1;
-                prepare_change(&self.config, &content, &before, n)
-            }
+        // Held to the end, so that nobody else writes files. The governor is not: what hangs on a file keeps nobody from asking or taking back.
+        let _writing = self.writing();
+        let (is_at_once, content, before, is_believed) = {
+            let governor = self.governor();
+            let rollout = governor.rolls_out(n).map_err(said)?;
+            let before = match rollout.is_at_once() {
+                true => self.before(&governor),
+                false => vec![governor.served().map_err(said)?.1],
+            };
+            // Where files are believed they have to hold it, or the next reload would undo it.
+            (rollout.is_at_once(), governor.live().map_err(said)?, before, !governor.is_required())
+        };
+        let prepared = match (is_at_once, before.as_slice()) {
+            (false, [before]) => prepare_change(&self.config, &content, before, n),
+            (_, before) => prepare_all(&self.config, &content, before, n, is_believed),
         };
         let mut spared = String::new();
         let mut left = match prepared {
             Ok(prepared) => {
                 spared = prepared.spared.in_words();
-                if !rollout.is_ending() {
-                    // From here on a start goes on with the writing: of several files some might hold the one version, and some the other.
-                    governor.note_progress(rollout.ending()).map_err(said)?;
+                {
+                    let mut governor = self.governor();
+                    // It may have been taken back while the files were read.
+                    let rollout = governor.rolls_out(n).map_err(said)?;
+                    if !rollout.is_ending() {
+                        // From here on a start goes on with the writing: of several files some might hold the one version, and some the other.
+                        governor.note_progress(rollout.ending()).map_err(said)?;
+                    }
                 }
+                // Nor can it be taken back any more.
                 self.owe(n);
                 self.put_in_place(prepared, is_believed)?
             }
             Err(error) if is_believed => return Err(error),
             Err(error) => vec![error],
         };
-        governor.finish_rollout(n).map_err(said)?;
+        self.governor().finish_rollout(n).map_err(said)?;
         self.owe(n);
         left.dedup();
         let mut remark = match left.is_empty() {

@@ -85,6 +85,19 @@ impl PolicySource for Source {
         load_sealed(&self.config, content).is_ok_and(|loaded| loaded.governed.is(&governed.0))
     }
 
+    fn binds_values(&self, content: &Content, governed: Hash) -> bool {
+        load_sealed(&self.config, content).is_ok_and(|loaded| {
+            let governed_by = &loaded.governed;
+            governed_by.variables.is_empty() || governed_by.written != governed.0
+        })
+    }
+
+    fn governance(&self, content: &Content) -> Result<Hash, String> {
+        let loaded = load_sealed(&self.config, content).map_err(|report| in_a_line(&report))?;
+        // With the values of variables, as far as they make other steps.
+        Ok(Hash::of(format!("{:?} {:?}", loaded.governed.governance, loaded.stages).as_bytes()))
+    }
+
     fn class_at(&self, before: &Content, after: &Content, time: Timestamp) -> Class {
         let loaded = |content| load_sealed(&self.config, content);
         let (Ok(before), Ok(after)) = (loaded(before), loaded(after)) else { return Class::Mixed };

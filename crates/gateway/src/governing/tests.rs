@@ -10,6 +10,7 @@ use tempfile::TempDir;
 
 use super::*;
 
+mod beside;
 pub(super) mod crashes;
 mod disturbed;
 
@@ -88,7 +89,7 @@ impl Place {
             content.files.iter().map(|(name, bytes)| File { name: name.clone(), content: BASE64.encode(bytes) });
         let proposed = Proposed { policy: None, files: Some(files.collect()), by: by() };
         let id = self.perform(Governed::Propose(proposed)).changes[0].id.clone();
-        self.perform(Governed::Activate { id, at_once: None });
+        self.perform(Governed::Activate { id, at_once: None, unseen: None });
         assert_eq!(self.governing.rollout().map(|rolling| (rolling.rollout.n, rolling.serving)), Some((2, 1)));
     }
 
@@ -136,7 +137,7 @@ const SOMEBODY: &str = "[[assignment]]\nname = \"a\"\nrole = \"r\"\nprincipals =
 fn what_was_activated_and_is_not_in_force_yet_is_put_in_force_by_the_next_reload() {
     let place = Place::new("");
     let id = place.approved(OTHER);
-    place.perform(Governed::Activate { id, at_once: None });
+    place.perform(Governed::Activate { id, at_once: None, unseen: None });
     // As if the files could not have been written, and the reload had been refused: they hold version 1, which is in force.
     place.write("version = 1\n");
     let decided = place.choose(Why::Asked, Some(1)).unwrap();
@@ -169,14 +170,14 @@ fn what_serves_while_another_version_is_rolled_out_is_the_one_before_it() {
     let before = place.choose(Why::Start, None).unwrap();
     assert_eq!((before.number, before.staged.is_none()), (Number::Known(1), true));
     let id = place.approved(OTHER);
-    place.perform(Governed::Activate { id: id.clone(), at_once: None });
+    place.perform(Governed::Activate { id: id.clone(), at_once: None, unseen: None });
     let decided = place.choose(Why::Activated, Some(1)).unwrap();
     assert_eq!((decided.number, decided.loaded.summary.assignments), (Number::Known(1), 0));
     let staged = decided.staged.unwrap().into_staged();
     assert_eq!((staged.policy.version(), staged.share), (2, 0));
     // The files hold what serves, until it is over.
     assert!(!std::fs::read_to_string(place.folder.path().join("policy.toml")).unwrap().contains("assignment"));
-    place.perform(Governed::Activate { id, at_once: Some("hurry".to_owned()) });
+    place.perform(Governed::Activate { id, at_once: Some("hurry".to_owned()), unseen: None });
     let decided = place.choose(Why::Activated, Some(1)).unwrap();
     assert_eq!((decided.number, decided.loaded.summary.assignments), (Number::Known(2), 1));
     assert!(decided.staged.is_none() && decided.alarm.is_none());
@@ -187,7 +188,7 @@ fn what_is_taken_back_leaves_what_served_under_a_number_of_its_own() {
     let place = Place::new("shadow = \"1h\"\n");
     place.choose(Why::Start, None).unwrap();
     let id = place.approved(OTHER);
-    place.perform(Governed::Activate { id, at_once: None });
+    place.perform(Governed::Activate { id, at_once: None, unseen: None });
     assert_eq!(place.governing.take_back(2, "too much", Timestamp::now()).unwrap(), (3, None));
     let decided = place.choose(Why::Activated, Some(1)).unwrap();
     assert_eq!((decided.number, decided.loaded.summary.assignments), (Number::Known(3), 0));
@@ -198,7 +199,7 @@ fn what_is_taken_back_leaves_what_served_under_a_number_of_its_own() {
 fn what_is_not_governed_can_be_changed_while_the_files_are_those_of_the_version_that_is_rolled_out() {
     let place = Place::new("shadow = \"1h\"\n");
     let id = place.approved(OTHER);
-    place.perform(Governed::Activate { id, at_once: None });
+    place.perform(Governed::Activate { id, at_once: None, unseen: None });
     place.write(OTHER);
     place.turn_ops_off();
     let decided = place.choose(Why::Asked, Some(1)).unwrap();
@@ -213,7 +214,7 @@ fn the_end_of_a_rollout_leaves_alone_what_was_edited_meanwhile() {
     // Where approvals are required.
     let place = Place::new("shadow = \"1h\"\n");
     let id = place.approved(OTHER);
-    place.perform(Governed::Activate { id, at_once: None });
+    place.perform(Governed::Activate { id, at_once: None, unseen: None });
     place.turn_ops_off();
     assert_eq!(place.governing.finish_rollout(2), Ok(None));
     assert!(place.read("portcullis.toml").contains("[ops]") && place.read("policy.toml") == OTHER);
@@ -278,7 +279,7 @@ fn a_process_that_ends_while_the_files_are_written_leaves_no_mix_of_two_versions
 fn whoever_finishes_what_is_over_already_has_nothing_live() {
     let place = Place::new("shadow = \"1h\"\n");
     let id = place.approved(OTHER);
-    place.perform(Governed::Activate { id, at_once: None });
+    place.perform(Governed::Activate { id, at_once: None, unseen: None });
     assert!(place.governing.finish_rollout(1).is_err() && place.governing.take_back(1, "x", Timestamp::now()).is_err());
     let answer = place.perform(Governed::Abort { reason: "it lets too many in".to_owned() });
     assert!(answer.message.contains("version 2 was taken back by ana: it lets too many in; version 3"), "{answer:?}");
@@ -302,7 +303,7 @@ fn what_asks_for_more_of_a_second_factor_cannot_be_that_of_two_versions_at_once(
     let proposed = Proposed { policy: Some(stricter), files: None, by: by() };
     let id = place.perform(Governed::Propose(proposed)).changes[0].id.clone();
     let who = Who::account(1_000, Some("ana"));
-    let wanted = Governed::Activate { id, at_once: None };
+    let wanted = Governed::Activate { id, at_once: None, unseen: None };
     let refused = place.governing.perform(wanted, &who, &Offline, Timestamp::now()).unwrap_err();
     assert!(refused.contains("it changes `[step_up]`"), "{refused}");
 }
@@ -332,7 +333,7 @@ fn what_was_signed_by_what_was_foreseen_is_not_live_where_nobody_can_look_again(
     let perform = |wanted| place.governing.perform(wanted, &who, &foresight, Timestamp::now());
     let proposed =
         |policy: &str| Governed::Propose(Proposed { policy: Some(policy.to_owned()), files: None, by: by() });
-    let activate = |id: &str| perform(Governed::Activate { id: id.to_owned(), at_once: None });
+    let activate = |id: &str| perform(Governed::Activate { id: id.to_owned(), at_once: None, unseen: None });
     let id = perform(proposed(OTHER)).unwrap().answer.changes[0].id.clone();
     place.sign(&id);
     let refused = activate(&id).unwrap_err();

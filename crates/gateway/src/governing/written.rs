@@ -6,7 +6,6 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
 
 use portcullis_config::{GovernedKind, Replacement};
@@ -14,6 +13,7 @@ use portcullis_governance::Content;
 
 use super::by_hand::{Spared, spare};
 use super::moments::reached;
+use super::reading::read;
 use super::source::load_sealed;
 
 /// Texts beside the files whose places they are to take. Dropped, the files are as they were.
@@ -78,7 +78,7 @@ pub(super) fn prepare_all(
     let folder = prepared.folder.clone();
     let spared = spare(config, content, before, (n, whole))?;
     prepared.left.extend(spared.unkept.iter().map(|(name, why)| format!("`{name}`: {why}")));
-    let holds = |name: &str, bytes: &[u8]| std::fs::read(folder.join(name)).is_ok_and(|there| there == bytes);
+    let holds = |name: &str, bytes: &[u8]| read(&folder.join(name)).is_ok_and(|there| there.as_deref() == Some(bytes));
     let is_writable = |name: &String| spared.unkept.iter().all(|(unkept, _)| unkept != name);
     let files = spared.content.files.iter().filter(|(name, _)| is_writable(name));
     let differing: Vec<(&String, &Vec<u8>)> = files.filter(|(name, bytes)| !holds(name, bytes)).collect();
@@ -131,15 +131,6 @@ pub(super) fn prepare_change(config: &Path, content: &Content, before: &Content,
         }
     }
     Ok(prepared)
-}
-
-/// What a file holds; `None`: there is none.
-fn read(path: &Path) -> Result<Option<Vec<u8>>, String> {
-    match std::fs::read(path) {
-        Ok(bytes) => Ok(Some(bytes)),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(format!("{}: {error}", path.display())),
-    }
 }
 
 /// The names outside of the folder that differ between two contents: nobody writes these.

@@ -1,6 +1,8 @@
 //! What of the log is believed. Where approvals are required a row says nothing by itself: what is in force is held to the signatures in it, to the approvers and
 //! the rules of now, and to the policy; and what is not is ended, with an alarm where no gateway can have written it.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use portcullis_events::{Event, EventKind};
 use portcullis_governance::power::{
@@ -93,11 +95,8 @@ impl Holding<'_> {
 
 impl Lender {
     /// What has to be signed; `None`: nothing.
-    pub(super) fn demands(&self) -> Option<Demands> {
-        let loosen = self.loosen();
-        let (approvers, instance) = self.approvers();
-        let since = || self.governing.as_ref().map_or(i64::MIN, |governing| governing.required_since());
-        (loosen > 0).then(|| Demands { approvers, instance, loosen, since: since() })
+    pub(super) fn demands(&self) -> Option<Arc<Demands>> {
+        self.governing.as_ref()?.demands()
     }
 
     /// Ends what may not be in force any more, or never might. It gives nothing already.
@@ -106,7 +105,7 @@ impl Lender {
             return Ok(());
         }
         let (policy, demands, rules) = (self.policy(), self.demands(), self.break_glass.load_full());
-        let holding = Holding { policy: &policy, demands: demands.as_ref(), break_glass: rules.as_ref().as_ref() };
+        let holding = Holding { policy: &policy, demands: demands.as_deref(), break_glass: rules.as_ref().as_ref() };
         let mut ended = Vec::new();
         for power in kept.book.powers() {
             if let PowerState::InForce { began, until } = power.state

@@ -18,7 +18,7 @@ pub(crate) fn is_a_look(wanted: &Access) -> bool {
 /// # Errors
 /// A sentence: it cannot be read, is not what it was, or this is no look.
 pub(crate) fn look(store: &Settings, wanted: &Access, now: Timestamp) -> Result<Answer, String> {
-    let log = PowerLog::open(store).map_err(|error| error.to_string())?;
+    let log = PowerLog::look(store).map_err(|error| error.to_string())?;
     let book = PowerBook::read(Box::new(log), Limits::default()).map_err(|error| error.to_string())?;
     match wanted {
         Access::List { all } => {

@@ -133,7 +133,7 @@ impl Lender {
     pub(super) fn publish(&self, kept: &mut Kept, now: Timestamp) {
         let (policy, steady) = (self.policy(), self.shared.clock.now());
         let (demands, rules) = (self.demands(), self.break_glass.load_full());
-        let holding = Holding { policy: &policy, demands: demands.as_ref(), break_glass: rules.as_ref().as_ref() };
+        let holding = Holding { policy: &policy, demands: demands.as_deref(), break_glass: rules.as_ref().as_ref() };
         let (mut in_force, mut ended) = (Vec::new(), Vec::new());
         let mut deadlines = HashMap::new();
         let mut given = HashSet::new();

@@ -11,6 +11,7 @@ use crate::hash::Hash;
 use crate::head::{Head, HeadPlace};
 use crate::ledger::Ledger;
 use crate::request::{Base, Request};
+use crate::steps::Steps;
 use crate::threshold::{Count, Need};
 use crate::version::Version;
 
@@ -29,6 +30,33 @@ impl Governor {
         source: Box<dyn PolicySource + Send>,
         pinned: Option<Option<Hash>>,
     ) -> Result<(Self, Vec<String>), GovernanceError> {
+        let (mut governor, Read { known, steps, mut remarks }) = Self::read_log(ledger, head, source)?;
+        governor.check_pin(pinned)?;
+        governor.list_revocations()?;
+        governor.bring_forward(known, &mut remarks)?;
+        governor.note_steps(steps)?;
+        Ok((governor, remarks))
+    }
+
+    /// Opens the log to look at it, held to all that [`Self::open`] holds it to: nothing is written, neither to the store nor beside it. What is asked of it
+    /// must not change anything.
+    ///
+    /// # Errors
+    /// As of [`Self::open`].
+    pub fn look(
+        ledger: Box<dyn Ledger + Send>,
+        head: Box<dyn HeadPlace + Send>,
+        source: Box<dyn PolicySource + Send>,
+    ) -> Result<(Self, Vec<String>), GovernanceError> {
+        Self::read_log(ledger, head, source).map(|(governor, read)| (governor, read.remarks))
+    }
+
+    /// Reads the log, and holds it to everything but what it is to be by whoever starts.
+    fn read_log(
+        ledger: Box<dyn Ledger + Send>,
+        head: Box<dyn HeadPlace + Send>,
+        source: Box<dyn PolicySource + Send>,
+    ) -> Result<(Self, Read), GovernanceError> {
         let last = ledger.last()?.map(|(n, record)| read(n, &record)).transpose()?;
         let required = last.as_ref().is_some_and(|last| last.rules().required);
         let known = head.read()?;
@@ -64,11 +92,8 @@ impl Governor {
         // Where anything is demanded, all of it is verified; where nothing is, what the head file does not know yet.
         governor.verify(if strict { 1 } else { from.max(1) })?;
         governor.verify_unknown(from, steps)?;
-        governor.check_pin(pinned)?;
         governor.hold_to_revocations(&mut remarks)?;
-        governor.bring_forward(known, &mut remarks)?;
-        governor.note_steps(steps)?;
-        Ok((governor, remarks))
+        Ok((governor, Read { known, steps, remarks }))
     }
 
     /// Writes the head file of a log in which governance has just begun, where the process ended before it was written. An operator says so, since
@@ -135,6 +160,7 @@ impl Governor {
             self.verify_unknown(vouched, steps)?;
             self.approvers = set;
             self.hold_to_revocations(&mut remarks)?;
+            self.list_revocations()?;
             strict |= self.is_required();
         }
         self.read_rollout(steps, strict, &mut remarks)
@@ -320,6 +346,16 @@ impl Governor {
     pub fn into_parts(self) -> (Box<dyn Ledger + Send>, Box<dyn HeadPlace + Send>) {
         (self.ledger, self.head)
     }
+}
+
+/// What a log was read with.
+struct Read {
+    /// What the head file says.
+    known: Option<Head>,
+    /// What is beside the store of the steps.
+    steps: Option<Steps>,
+    /// What an operator should know, a sentence each.
+    remarks: Vec<String>,
 }
 
 /// Whether what the head file says is in the log.

@@ -60,12 +60,33 @@ impl Governor {
         } else {
             stored.state
         };
-        let need = Need::of(&self.rules(), &change);
+        // One that has ended is not read any more.
+        let need = match state {
+            ChangeState::Open => self.need_of(&change),
+            ChangeState::Activated | ChangeState::Rejected | ChangeState::Expired => Need::of(&self.rules(), &change),
+        };
         // One that has ended may refer to approvers that are not there any more.
         let new = if state == ChangeState::Open { self.set_of(&change)? } else { self.approvers.clone() };
         let count = Count::of(self.instance(), &change, &approvals, [&self.approvers, &new], now);
         let missing = count.meets(need).err();
         Ok(Proposal { change, state, approvals, count, need, missing })
+    }
+
+    /// How many persons a change needs: whoever changes any part of `[governance]` changes what protects all the rest. What cannot be told counts as that.
+    pub(super) fn need_of(&self, change: &Change) -> Need {
+        let rules = self.rules();
+        let need = Need::of(&rules, change);
+        let can_matter = need.old > 0 && rules.keys > rules.loosen;
+        let Some(last) = self.last.as_ref().filter(|last| can_matter && last.change.content != change.content) else {
+            return need;
+        };
+        let of = |content: Result<_, GovernanceError>| {
+            content.ok().and_then(|content| self.source.governance(&content).ok())
+        };
+        match (of(self.content_of(last)), of(self.content_of_change(change))) {
+            (Some(before), Some(after)) if before == after => need,
+            _ => need.of_governance(&rules),
+        }
     }
 
     /// A proposal that can still become live.

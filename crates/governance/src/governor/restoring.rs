@@ -22,9 +22,8 @@ impl Governor {
         Ok(self.ledger.record(anchor.n)?.is_some_and(|record| Hash::of(&record) == anchor.hash))
     }
 
-    /// Writes down beside the store what is revoked by now, and holds the approvers to what was written down before: what was revoked once stays
-    /// so, also where the store is an older one.
-    pub(super) fn hold_to_revocations(&mut self, remarks: &mut Vec<String>) -> Result<(), GovernanceError> {
+    /// Holds the approvers to what was written down beside the store: what was revoked once stays so, also where the store is an older one.
+    pub(super) fn hold_to_revocations(&self, remarks: &mut Vec<String>) -> Result<(), GovernanceError> {
         let revived = self.head.revoked()?.revived_in(&self.approvers);
         if let Some(first) = revived.into_iter().next() {
             let error = GovernanceError::Revived { person: first.person, key: first.key };
@@ -33,7 +32,7 @@ impl Governor {
             }
             remarks.push(error.to_string());
         }
-        self.list_revocations()
+        Ok(())
     }
 
     /// Writes down beside the store what is revoked by now.

@@ -25,7 +25,7 @@ impl Governor {
                     return Err(broken(format!("it takes back version {}, which was not being rolled out", before.n)));
                 }
             }
-            match self.look_again(&before, &version) {
+            match self.look_again(&before, &version, true) {
                 Ok(Looked::Fits) => {}
                 Ok(Looked::Not(why)) => return Err(broken(why)),
                 Err(why) => return Err(broken(format!("it cannot be told what it does: {why}"))),
@@ -42,7 +42,7 @@ impl Governor {
     pub fn verify_class(&self, n: u64) -> Result<bool, GovernanceError> {
         let version = self.version(n)?;
         let Some(before) = self.before(&version)? else { return Ok(true) };
-        match self.look_again(&before, &version) {
+        match self.look_again(&before, &version, false) {
             Ok(Looked::Fits) => Ok(true),
             Ok(Looked::Not(why)) => Err(GovernanceError::Broken { n, why }),
             Err(_) => Ok(false),
@@ -53,8 +53,9 @@ impl Governor {
         version.n.checked_sub(1).filter(|n| *n > 0).map(|n| self.version(n)).transpose()
     }
 
-    /// The error is why it cannot be told.
-    fn look_again(&self, before: &Version, version: &Version) -> Result<Looked, GovernanceError> {
+    /// The error is why it cannot be told. `strict`: nothing else vouches for it, so that it is held to what is demanded now, and not only to what an earlier
+    /// version of the program demanded.
+    fn look_again(&self, before: &Version, version: &Version, strict: bool) -> Result<Looked, GovernanceError> {
         let (rules, change) = (before.rules(), &version.change);
         // What is taken back was in force; and where the files are those of before, with the same values, nothing else changes than who may approve.
         let is_same = (change.content, change.governed) == (before.change.content, before.change.governed);
@@ -72,6 +73,17 @@ impl Governor {
             let why = "it says that it demands something else of the next one than its files do";
             return Ok(Looked::Not(why.to_owned()));
         }
+        let changes_governance = || {
+            let of = |content: &Content| self.source.governance(content).map_err(GovernanceError::Invalid);
+            Ok::<_, GovernanceError>(of(&self.content_of(before)?)? != of(&content)?)
+        };
+        if rules.keys > rules.loosen
+            && let Err(shortfall) = count.meets(Need::of(&rules, change).of_governance(&rules))
+            && changes_governance()?
+        {
+            let why = format!("it changes `[governance]`: {shortfall}");
+            return if strict { Ok(Looked::Not(why)) } else { Err(GovernanceError::Invalid(why)) };
+        }
         // Whatever it does, so many suffice: no comparison is needed.
         if suffices(&Change { class: Class::Mixed, ..change.clone() }).is_ok() {
             return Ok(Looked::Fits);
@@ -87,8 +99,17 @@ impl Governor {
                 return Err(GovernanceError::Invalid(why.to_owned()));
             }
         };
+        // Of what was approved without the values of its variables it is not known what it was compared with.
+        let has_values = || {
+            let binds = |content, governed| self.source.binds_values(content, governed);
+            binds(&earlier, before.change.governed) && binds(&content, change.governed)
+        };
         match suffices(&Change { class, ..change.clone() }) {
             Ok(()) => Ok(Looked::Fits),
+            Err(_) if !has_values() => {
+                let why = "variables that it refers to were not approved with their values then";
+                Err(GovernanceError::Invalid(why.to_owned()))
+            }
             Err(shortfall) => {
                 let (said, found) = (change.class.as_str(), class.as_str());
                 Ok(Looked::Not(format!("it says that it {said}, and the engine says {found}: {shortfall}")))

@@ -6,6 +6,7 @@ mod no_more;
 mod over;
 mod room;
 mod stated;
+mod taking;
 
 use std::sync::{Arc, Mutex, PoisonError};
 

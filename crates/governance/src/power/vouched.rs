@@ -103,7 +103,7 @@ impl Demands {
     }
 
     /// Whose key it was at that time, in microseconds since 1970.
-    fn owner_at(&self, public: &PublicKey, signed: i64) -> Option<&Approver> {
+    pub(super) fn owner_at(&self, public: &PublicKey, signed: i64) -> Option<&Approver> {
         self.approvers.approvers.iter().find(|approver| {
             let held = approver.keys.iter().find(|key| key.public == *public);
             held.is_some_and(|key| key.added <= signed && key.revoked.is_none_or(|revoked| signed < revoked))

@@ -32,7 +32,7 @@ pub(crate) enum AccessCommand {
         offline: OfflineArgs,
     },
     /// Hold the log of all of it to its chain
-    Verify(OfflineArgs),
+    Verify(AccessVerifyArgs),
     /// Activate an eligible assignment of somebody for a time: exit code 0 it is in force or waits for an approval, 1 not
     Activate(AccessActivateArgs),
     /// Approve what waits: whoever it is for, or asked for it, cannot
@@ -70,6 +70,19 @@ pub(crate) enum AccessCommand {
     Request(AccessRequestArgs),
     /// Grant a request for a time: a role on the route where it was refused
     Grant(AccessGrantArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AccessVerifyArgs {
+    #[command(flatten)]
+    pub(crate) offline: OfflineArgs,
+    /// Take the log as it is where the file beside the store does not know all of it, since an earlier version of the program ran on the store: what
+    /// needed signatures is held to them. While no gateway runs; the next start tells of it
+    #[arg(long, requires = "reason")]
+    pub(crate) take_as_it_is: bool,
+    /// With --take-as-it-is: why
+    #[arg(long, value_name = "TEXT", requires = "take_as_it_is")]
+    pub(crate) reason: Option<String>,
 }
 
 #[derive(Debug, Args)]

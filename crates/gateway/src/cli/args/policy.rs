@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{ArgGroup, Args, Subcommand};
 use jiff::Timestamp;
 
 #[derive(Debug, Args)]
@@ -129,14 +129,19 @@ pub(crate) struct PolicyProposeArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("otherwise").args(["now", "unseen"]).multiple(true))]
 pub(crate) struct PolicyActivateArgs {
     /// The change, or the first digits of its id
     pub(crate) change: String,
     /// Live for everybody at once, without the steps of `[governance]` that are left: where power is withdrawn in an emergency
     #[arg(long, requires = "reason")]
     pub(crate) now: bool,
-    /// With --now: why
-    #[arg(long, value_name = "TEXT", requires = "now")]
+    /// Live also where it cannot be tried once more on the requests that are kept, though it was signed by what that foresaw: where no gateway can run
+    /// before it is live
+    #[arg(long, requires = "reason")]
+    pub(crate) unseen: bool,
+    /// With --now or --unseen: why
+    #[arg(long, value_name = "TEXT", requires = "otherwise")]
     pub(crate) reason: Option<String>,
 }
 

@@ -199,7 +199,7 @@ impl Verb {
     fn perform(&self, governing: &Governing) -> Result<(), String> {
         let reason = || "because".to_owned();
         let wanted = match self.clone() {
-            Self::Activate { id, at_once } => Governed::Activate { id, at_once: at_once.then(reason) },
+            Self::Activate { id, at_once } => Governed::Activate { id, at_once: at_once.then(reason), unseen: None },
             Self::Abort => Governed::Abort { reason: reason() },
             Self::Rollback => Governed::Rollback { n: None, by: by() },
             Self::Start => {

@@ -23,7 +23,7 @@ fn ask(place: &Place, wanted: Governed) -> Result<portcullis_admin::govern::Answ
 }
 
 fn at_once(id: &str) -> Governed {
-    Governed::Activate { id: id.to_owned(), at_once: Some("hurry".to_owned()) }
+    Governed::Activate { id: id.to_owned(), at_once: Some("hurry".to_owned()), unseen: None }
 }
 
 /// The same store, as another process has it.
@@ -71,7 +71,7 @@ fn what_fails_after_the_first_of_several_files_is_in_force_and_repaired_by_the_n
         let place = Place::believing("shadow = \"1h\"\n");
         let id = two_files(&place, &next);
         if steps {
-            place.perform(Governed::Activate { id: id.clone(), at_once: None });
+            place.perform(Governed::Activate { id: id.clone(), at_once: None, unseen: None });
         }
         let disturbed = break_the_second(&place);
         let answer = ask(&place, at_once(&id)).unwrap();
@@ -80,13 +80,10 @@ fn what_fails_after_the_first_of_several_files_is_in_force_and_repaired_by_the_n
         assert_eq!(place.read("more/a.toml"), SOMEBODY, "{steps}: the first is in place");
         // Whoever put the old file back has a mix of both versions, which is believed by nobody.
         mend(&place, POLICY);
-        let another = Governing::open_with(
-            &place.config(),
-            &Settings { path: place.folder.path().join("state.db") },
-            None,
-            Lock::share(&place.folder.path().join("other.db")).unwrap(),
-        )
-        .unwrap();
+        let settings = Settings { path: place.folder.path().join("state.db") };
+        let lock = Lock::share(&place.folder.path().join("other.db")).unwrap();
+        let governor = open_governor(&place.config(), &settings, None).unwrap();
+        let another = Governing::of(&place.config(), &settings, governor, Some(lock)).unwrap();
         assert!(another.is_ending(2), "{steps}: it is known after a restart, too");
         let decided = another.choose(None, Why::Start, None).unwrap();
         assert_eq!((decided.number, another.rollout()), (Number::Known(2), None), "{steps}");
@@ -207,7 +204,7 @@ fn what_nobody_can_read_of_a_version_that_is_rolled_out_has_it_decide_for_nobody
                 if required {
                     let place = Place::new("shadow = \"1h\"\n");
                     let id = place.approved(OTHER);
-                    place.perform(Governed::Activate { id: id.clone(), at_once: None });
+                    place.perform(Governed::Activate { id: id.clone(), at_once: None, unseen: None });
                     if record.is_empty() {
                         // Nothing but the row says how far it has come: else its step would begin anew.
                         keep(&place, record);
@@ -403,6 +400,6 @@ fn what_an_earlier_program_had_approved_with_variables_is_still_that() {
     assert!(decided.number == Number::Known(1) && decided.alarm.is_some());
     // What follows is compared with it.
     let id = place.approved(NAMED.replace("user:$", "user:x$").as_str());
-    place.perform(Governed::Activate { id, at_once: None });
+    place.perform(Governed::Activate { id, at_once: None, unseen: None });
     assert_eq!(place.choose(Why::Activated, Some(1)).unwrap().number, Number::Known(2));
 }
