@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Different names that are counted apart.
 const NAMES_MAX: usize = 50_000;
@@ -18,7 +18,7 @@ pub struct Counts {
 }
 
 /// One name and how often it came.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Count {
     /// The name.
     pub name: String,

@@ -79,13 +79,13 @@ struct Regular<'s> {
 }
 
 impl Bystanders {
-    /// Of the refusals of a spike that began at `onset`, at `until`.
+    /// Of the refusals of a spike that began at `onset`, at `until`. `change`: it is asked who came since then, and not since credentials began to fail.
     pub(super) fn of(
         refused: &[&Seen],
         sample: &Outlook,
         familiar: &Familiar,
-        onset: Timestamp,
-        until: Timestamp,
+        (onset, until): (Timestamp, Timestamp),
+        change: Option<Timestamp>,
     ) -> Self {
         let mut bystanders = Self::default();
         let mut times = Vec::new();
@@ -104,7 +104,8 @@ impl Bystanders {
         }
         // A spike begins with a bucket, and its refusals somewhat later: who came in between came before it. The first tenth may be as ever.
         times.sort_unstable();
-        let began = times.get(times.len() / 10).copied().unwrap_or(onset);
+        let failing = times.get(times.len() / 10).copied().unwrap_or(onset);
+        let began = change.map_or(failing, |change| change.max(onset));
         bystanders.add_regulars(sample, onset, began, until);
         bystanders
     }
@@ -176,6 +177,16 @@ impl Bystanders {
             ..Usual::default()
         };
         others.verdict() == Verdict::Disturbed
+    }
+
+    /// Whether hardly anybody who came regularly comes through from anywhere.
+    pub(super) fn are_all_gone(&self) -> bool {
+        let all = Usual {
+            expected: self.together.expected + self.elsewhere.expected,
+            seen: self.together.seen + self.elsewhere.seen,
+            ..Usual::default()
+        };
+        all.verdict() == Verdict::Disturbed
     }
 
     /// Whether it looks like one of somebody who came regularly from that very address and does not any more.

@@ -3,14 +3,15 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use jiff::Timestamp;
-use portcullis_policy::KeptRequest;
+use jiff::{SignedDuration, Timestamp};
+use portcullis_policy::{KeptRequest, Policy};
 
 use crate::counts::Counts;
 use crate::impact::user;
 use crate::sample::{Answered, Outlook, Seen, network_text};
 use crate::spike::SpikeSettings;
 use crate::spike::answered::Upstreams;
+use crate::spike::blind::{self, Sight};
 use crate::spike::bystanders::Bystanders;
 use crate::spike::changes::{ChangeKind, RecentChange, Versions};
 use crate::spike::classes::{Circumstances, Class};
@@ -36,6 +37,10 @@ pub struct Window {
 const BASELINE: (u64, u32) = (600, 12);
 /// A release comes to few callers at first: for so many seconds, and buckets at least, before it comes to many.
 const FIRST_CALLERS: (u64, u32) = (300, 6);
+/// What cannot be undone on requests brings a spike about so soon, in seconds, and in buckets at least.
+const AT_ONCE: (u64, u32) = (30, 3);
+/// A change is noted so much earlier than it came: nothing that it turned may have come before it.
+pub(super) const NOTED_EARLY: SignedDuration = SignedDuration::from_secs(1);
 /// What is less than this share of a spike is not named, in percent.
 const NAMED: u64 = 2;
 /// Causes that are named.
@@ -57,9 +62,14 @@ pub fn explain(window: &Window, sample: &Outlook, changes: &[RecentChange], sett
         sample.refusals.iter().filter(within).map(|seen| &**seen).collect()
     };
     let (refused, usual) = (between(onset, until), between(long_before(BASELINE), onset));
-    let bystanders = Bystanders::of(&refused, sample, &familiar, onset, until);
+    let beside = |change| Bystanders::of(&refused, sample, &familiar, (onset, until), change);
+    let bystanders = beside(None);
     let upstreams = Upstreams::of(&refused, sample, onset);
-    let circumstances = Circumstances::new(&suspects, &familiar, &bystanders, &upstreams, &refused);
+    let at_once = settings.at_least(AT_ONCE.0, AT_ONCE.1);
+    let since = blind::last(&suspects, onset, at_once);
+    let since = since.map(|change| beside(Some(change.at.saturating_add(NOTED_EARLY).unwrap_or(change.at))));
+    let sight = Sight { familiar: &familiar, since: since.as_ref().unwrap_or(&bystanders), onset, at_once };
+    let circumstances = Circumstances::new(&suspects, (&bystanders, sight), &upstreams, &refused);
     let classes = circumstances.classified(&refused);
     let usual_classes = circumstances.classified(&usual);
     let excess = window.observed.saturating_sub(window.expected);
@@ -85,6 +95,12 @@ pub fn explain(window: &Window, sample: &Outlook, changes: &[RecentChange], sett
         let seens = classes.get(&class).map(Vec::as_slice).unwrap_or_default();
         named.push(teller.cause(&class, requests, seens));
     }
+    // What is left of others is more than what was to be expected of them.
+    let is_left = left.saturating_mul(100) >= excess.saturating_mul(NAMED);
+    let others = classes.get(&Class::Other).map(Vec::as_slice).filter(|_| is_left).unwrap_or_default();
+    let blind = suspects.iter().enumerate().filter(|(index, change)| {
+        !change.kind.is_replayed() && !classes.contains_key(&Class::Change(*index))
+    });
     Explained {
         onset,
         until,
@@ -94,6 +110,7 @@ pub fn explain(window: &Window, sample: &Outlook, changes: &[RecentChange], sett
         causes: named,
         unexplained: left,
         ruled_out: ruled_out(&suspects, &classes),
+        not_ruled_out: blind.filter_map(|(_, change)| blind::not_ruled_out(change, others, &familiar)).collect(),
         revision: 0,
     }
 }
@@ -144,8 +161,10 @@ impl Teller<'_> {
                 (CauseKind::Upstream, what, Some(fix::of_upstream(seens)))
             }
             Class::Keys => {
+                let withdrawn = changes.iter().rev().find(|change| change.kind == ChangeKind::Keys);
+                let since = withdrawn.map_or_else(String::new, |change| format!("; {}", blind::in_words(change)));
                 let what =
-                    format!("credentials that do not verify ({}); {who}: see the provider's keys", top(&reasons));
+                    format!("credentials that do not verify ({}){since}; {who}: see the provider's keys", top(&reasons));
                 (CauseKind::Keys, what, Some(fix::of_keys(seens)))
             }
             Class::Release => {
@@ -202,13 +221,46 @@ impl Teller<'_> {
         let [before, after] = [&change.before, &change.after].map(|policy| fix::short(policy));
         let (kind, what) = match change.kind {
             ChangeKind::Policy => (CauseKind::ConfigChange, format!("policy {after} in place of {before}")),
+            ChangeKind::Routes => {
+                (CauseKind::ConfigChange, format!("the routes (`[[route]]`) around the policy {after}, read anew"))
+            }
             ChangeKind::Configuration => {
                 (CauseKind::ConfigChange, format!("the configuration around the policy {after}, read anew"))
             }
             ChangeKind::Rollout => {
                 (CauseKind::ConfigChange, format!("policy {after}, which is rolled out beside {before},"))
             }
-            ChangeKind::Feed => (CauseKind::FeedChange, "another list of a network".to_owned()),
+            ChangeKind::Feed if change.about.is_empty() => {
+                (CauseKind::FeedChange, "another list of a network".to_owned())
+            }
+            ChangeKind::Feed => (CauseKind::FeedChange, format!("another list of the network {}", change.about)),
+            ChangeKind::Calibration => {
+                let named = |policy: &Policy| policy.calibration().map_or_else(|| "none".to_owned(), |id| id.to_string());
+                let what = format!(
+                    "calibration {} of the risk in place of {} at {:.0} asks more of these than they have shown, or turns them away; {who}",
+                    named(&change.after),
+                    named(&change.before),
+                    change.at
+                );
+                let fix =
+                    fix::of_change(change, seens, self.sample, self.circumstances.familiar, (self.versions, self.until));
+                return (CauseKind::CalibrationChange, what, Some(fix));
+            }
+            ChangeKind::Identity => {
+                let what = format!(
+                    "{}: since then the credentials of these are not taken, and of those who came as ever hardly any comes through; {who}",
+                    blind::in_words(change)
+                );
+                return (CauseKind::ConfigChange, what, Some(fix::of_blind("[identity]", seens)));
+            }
+            ChangeKind::ClientAddress => {
+                let what = format!(
+                    "{}: since then nobody comes from where people came as ever, and these come from where nobody was let in before; {who}",
+                    blind::in_words(change)
+                );
+                return (CauseKind::ConfigChange, what, Some(fix::of_blind("[client_address]", seens)));
+            }
+            ChangeKind::Keys | ChangeKind::Start => (CauseKind::ConfigChange, change.about.clone()),
         };
         let summary = format!("{what} at {:.0} turned these away, by {rule}; {who}", change.at);
         let fix = fix::of_change(change, seens, self.sample, self.circumstances.familiar, (self.versions, self.until));
@@ -232,11 +284,16 @@ fn ruled_out(changes: &[&RecentChange], classes: &HashMap<Class, Vec<&Seen>>) ->
         }
         let what = match change.kind {
             ChangeKind::Policy => "the policy of",
-            ChangeKind::Configuration => "the configuration of",
+            ChangeKind::Routes => "the routes of",
+            ChangeKind::Configuration => "what the configuration of",
             ChangeKind::Rollout => "the policy that is rolled out since",
             ChangeKind::Feed => "the list of",
+            ChangeKind::Calibration => "the calibration of",
+            // Nothing that is undone shows that.
+            ChangeKind::Identity | ChangeKind::ClientAddress | ChangeKind::Keys | ChangeKind::Start => continue,
         };
-        said.push(format!("{what} {:.0}: with it undone all of these would be refused as well", change.at));
+        let decides = if change.kind == ChangeKind::Configuration { " makes the policy decide" } else { "" };
+        said.push(format!("{what} {:.0}{decides}: with it undone all of these would be refused as well", change.at));
     }
     said
 }

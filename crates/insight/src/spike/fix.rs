@@ -71,10 +71,27 @@ pub(super) fn of_change(
             format!("portcullis policy rollback {} --reason \"spike of refusals\"", change.before.version())
         }
         ChangeKind::Policy => format!("put the policy {} back, and `portcullis reload`", short(&change.before)),
-        ChangeKind::Configuration => {
-            "put the earlier configuration (`[[route]]`) back, and `portcullis reload`".to_owned()
+        ChangeKind::Routes | ChangeKind::Configuration
+            if versions != Versions::NotKept && change.before.version() < change.after.version() =>
+        {
+            if versions == Versions::Approved {
+                approved = "; it is in force once it is approved";
+            }
+            format!("portcullis policy rollback {} --reason \"spike of refusals\"", change.before.version())
+        }
+        ChangeKind::Routes => "put the earlier `[[route]]` back, and `portcullis reload`".to_owned(),
+        ChangeKind::Configuration => "put the earlier configuration back, and `portcullis reload`".to_owned(),
+        // Which was in force before that one is known only where one was.
+        ChangeKind::Calibration => match change.before.calibration() {
+            Some(id) => format!("portcullis risk calibration activate {id}"),
+            None => "portcullis risk calibration rollback".to_owned(),
+        },
+        // They are not undone here.
+        ChangeKind::Identity | ChangeKind::ClientAddress | ChangeKind::Keys | ChangeKind::Start => {
+            "put the earlier configuration back, and `portcullis reload`".to_owned()
         }
         ChangeKind::Rollout => "portcullis policy abort --reason \"spike of refusals\"".to_owned(),
+        ChangeKind::Feed if is_one(&change.about) => format!("portcullis feed rollback {}", change.about),
         ChangeKind::Feed => {
             "look at it with `portcullis feed list`, and give the network fixed addresses until its source is right"
                 .to_owned()
@@ -82,6 +99,21 @@ pub(super) fn of_change(
     };
     let (opens, whole) = opened(change, now);
     Fix { command, preview: back.in_words(&opens, whole) + approved, restores: back.restores(), opens }
+}
+
+/// Whether it is the name of one list, as a command takes it.
+fn is_one(name: &str) -> bool {
+    !name.is_empty() && name.chars().all(|one| one.is_ascii_alphanumeric() || matches!(one, '-' | '_' | '.'))
+}
+
+/// The way back from what cannot be undone on requests.
+pub(super) fn of_blind(table: &str, seens: &[&Seen]) -> Fix {
+    let preview = format!(
+        "restores these {} requests at most: they cannot be decided on again without it, and neither can what it opens besides",
+        number(seens.len() as u64)
+    );
+    let command = format!("put the earlier `{table}` back, and `portcullis reload`");
+    Fix { command, preview, restores: seens.len() as u64, opens: Vec::new() }
 }
 
 /// What a way back does to requests that were made.

@@ -6,6 +6,7 @@
 //! to be unexplained.
 
 mod answered;
+mod blind;
 mod bystanders;
 mod cause;
 mod changes;
@@ -17,7 +18,7 @@ mod lookout;
 mod report;
 
 pub use cause::{Window, explain};
-pub use changes::{ChangeKind, ChangeLog, InForce, RecentChange, Versions};
+pub use changes::{ChangeKind, ChangeLog, InForce, Parts, RecentChange, Versions};
 pub use chart::{BucketCounts, Charts, Standing};
 pub use lookout::{Due, Found, Lookout, Moment};
 pub use report::{Cause, CauseKind, Explained, Fix};

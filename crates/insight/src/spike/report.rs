@@ -1,19 +1,19 @@
 //! What is said of a spike.
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::counts::Count;
 use crate::words::number;
 
 /// A spike and its causes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Explained {
     /// When it began.
-    #[serde(serialize_with = "shown")]
+    #[serde(serialize_with = "shown", deserialize_with = "read")]
     pub onset: Timestamp,
     /// Until when it was looked at.
-    #[serde(serialize_with = "shown")]
+    #[serde(serialize_with = "shown", deserialize_with = "read")]
     pub until: Timestamp,
     /// Refusals in that time.
     pub observed: u64,
@@ -27,12 +27,15 @@ pub struct Explained {
     pub unexplained: u64,
     /// Changes that came in time, and are no cause.
     pub ruled_out: Vec<String>,
+    /// Changes that cannot be undone on requests that were made, and that may have to do with what is unexplained.
+    #[serde(default)]
+    pub not_ruled_out: Vec<String>,
     /// How often something else was said of the same spike before.
     pub revision: u64,
 }
 
 /// One cause of a spike.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cause {
     /// What kind of cause.
     pub kind: CauseKind,
@@ -53,13 +56,15 @@ pub struct Cause {
 }
 
 /// What kind of cause.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CauseKind {
     /// The policy was changed.
     ConfigChange,
     /// The list of a network changed.
     FeedChange,
+    /// The thresholds of risk changed.
+    CalibrationChange,
     /// The upstream refuses.
     Upstream,
     /// Credentials do not verify any more.
@@ -78,6 +83,7 @@ impl CauseKind {
         match self {
             Self::ConfigChange => "config_change",
             Self::FeedChange => "feed_change",
+            Self::CalibrationChange => "calibration_change",
             Self::Upstream => "upstream",
             Self::Keys => "keys",
             Self::ClientRelease => "client_release",
@@ -88,7 +94,7 @@ impl CauseKind {
 }
 
 /// What would help, and what it would do.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fix {
     /// What to do.
     pub command: String,
@@ -102,6 +108,11 @@ pub struct Fix {
 
 fn shown<S: serde::Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&format_args!("{time:.0}"))
+}
+
+fn read<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
+    let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+    text.parse().map_err(serde::de::Error::custom)
 }
 
 impl Explained {
@@ -123,6 +134,7 @@ impl Explained {
         }
         let share = self.unexplained.saturating_mul(100).checked_div(excess).unwrap_or(0);
         lines.push(format!("unexplained {share} % ({})", number(self.unexplained)));
+        lines.extend(self.not_ruled_out.iter().map(|what| format!("not ruled out: {what}")));
         lines.extend(self.ruled_out.iter().map(|what| format!("ruled out: {what}")));
         lines
     }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use portcullis_events::ReasonCode;
 use portcullis_policy::{
-    ClientAddress, CredentialProblemKind, KeptIdentity, KeptRequest, KeptText, Policy, PolicyDraft, Principal,
+    ClientAddress, CredentialProblemKind, KeptIdentity, KeptRequest, KeptRisk, KeptText, Policy, PolicyDraft, Principal,
+    RiskThresholds,
 };
 
 use super::*;
@@ -97,6 +98,7 @@ impl Scene {
             kind,
             before: Arc::clone(&self.policy),
             after: Arc::clone(&after),
+            about: String::new(),
         });
         self.policy = after;
     }
@@ -148,6 +150,12 @@ fn stranger(number: usize, time: Timestamp) -> KeptRequest {
     let path = format!("/login/{number}");
     let request = request(&Who { user: None, client, path: &path, software: "python-requests/2.1" }, time);
     KeptRequest { identity: KeptIdentity::Rejected(CredentialProblemKind::Invalid), ..request }
+}
+
+/// The same with thresholds that were worked out.
+fn calibrated(policy: &Policy, step_up_mnats: i32) -> Arc<Policy> {
+    let thresholds = RiskThresholds { step_up_mnats, deny_mnats: step_up_mnats + 2_000 };
+    Arc::new(policy.with_calibration(Some(("c1-00000000".into(), [Some(thresholds); 3]))))
 }
 
 fn without_the_office(draft: &mut PolicyDraft) {
@@ -384,4 +392,43 @@ fn each_incident_is_noticed_and_explained_within_two_minutes() {
     });
     // A bucket is ten seconds, and one more is waited for before it is explained.
     assert!(noticed.is_some_and(|bucket| (bucket + 2) * 10 <= 120), "{noticed:?}");
+}
+
+/// The way back from a calibration is the command that puts the one before in force, whichever that was.
+#[test]
+fn a_calibration_that_asks_for_more_is_the_cause_and_its_way_back_is_a_command() {
+    let mut enforcing = draft();
+    enforcing.risk.enforce = true;
+    let plain = Arc::new(compiled(&enforcing));
+    let first = Arc::new(plain.with_calibration(Some(("c1-00000000".into(), [None; 3]))));
+    let second = calibrated(&plain, 1_000);
+    for (before, command) in [
+        (plain, "portcullis risk calibration rollback"),
+        (first, "portcullis risk calibration activate c1-00000000"),
+    ] {
+        let mut scene = Scene::new();
+        let (kind, after, about) = (ChangeKind::Calibration, Arc::clone(&second), String::new());
+        scene.changes.push(RecentChange { at: at(-5), kind, before, after, about });
+        scene.locked_out(Answered::Refused(ReasonCode::StepUpRequired), |number, time| KeptRequest {
+            risk: Some(KeptRisk { mnats: 1_200, evidence: true, stated: None }),
+            ..known(number, time)
+        });
+        let explained = scene.check(300, CauseKind::CalibrationChange, 95);
+        let cause = &explained.causes[0];
+        assert!(cause.summary.starts_with("calibration c1-00000000 of the risk in place of "), "{cause:#?}");
+        let fix = cause.fix.as_ref().unwrap();
+        assert_eq!((fix.command.as_str(), fix.restores), (command, 300), "{fix:?}");
+    }
+}
+
+/// What is kept of a spike is what was said of it.
+#[test]
+fn what_was_said_of_a_spike_is_read_again() {
+    let mut scene = Scene::new();
+    scene.change(ChangeKind::Policy, without_the_office);
+    scene.locked_out(Answered::Refused(ReasonCode::IpNotAllowed), office);
+    let explained = scene.check(300, CauseKind::ConfigChange, 95);
+    let text = serde_json::to_string(&explained).unwrap();
+    let again: Explained = serde_json::from_str(&text).unwrap();
+    assert_eq!((again.in_words(), serde_json::to_string(&again).unwrap()), (explained.in_words(), text));
 }
