@@ -12,7 +12,7 @@ mod providers;
 mod risk;
 mod session;
 mod sink;
-mod spikes;
+pub(crate) mod spikes;
 mod status;
 
 use std::path::{Path, PathBuf};

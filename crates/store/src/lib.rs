@@ -32,6 +32,7 @@ mod revocation;
 mod risk;
 mod schema;
 mod sessions;
+mod spikes;
 mod stats;
 #[cfg(test)]
 mod tests;
@@ -47,5 +48,6 @@ pub use power::{BreakGlass, PowerLog, break_glass, end_all_power};
 pub use provider_keys::ProviderKeyBook;
 pub use revocation::{RevocationBook, RevocationFollower, RevocationRow};
 pub use sessions::{KeptSessions, RestoredSessions};
+pub use spikes::SpikeBook;
 pub use stats::StoreStats;
 pub use versions::Versions;

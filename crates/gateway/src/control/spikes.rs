@@ -3,7 +3,7 @@
 use portcullis_admin::api::{Spike as Shown, Spikes};
 
 use crate::running::Running;
-use crate::spiking::Spike;
+use crate::spiking::{Spike, found_in};
 
 /// All of them, the last one first.
 ///
@@ -15,6 +15,15 @@ pub(super) fn shown(running: &Running) -> Result<Spikes, String> {
         return Err("spikes are not looked for: `[spike]` or `[sample]` is off".to_owned());
     };
     Ok(Spikes { spikes: spikes.iter().map(one).collect(), learning })
+}
+
+/// Those that a store has, the last one first: for whoever asks while no gateway runs.
+///
+/// # Errors
+/// A sentence: it cannot be used.
+pub(crate) fn kept(store: &portcullis_store::Settings) -> Result<Spikes, String> {
+    let spikes = found_in(store)?;
+    Ok(Spikes { spikes: spikes.iter().map(one).collect(), learning: false })
 }
 
 fn one(spike: &Spike) -> Shown {

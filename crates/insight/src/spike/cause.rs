@@ -17,6 +17,7 @@ use crate::spike::changes::{ChangeKind, RecentChange, Versions};
 use crate::spike::classes::{Circumstances, Class};
 use crate::spike::familiar::Familiar;
 use crate::spike::fix;
+use crate::spike::remembered::Remembered;
 use crate::spike::report::{Cause, CauseKind, Explained};
 use crate::words::{counted, number};
 
@@ -36,7 +37,7 @@ pub struct Window {
 /// For so many seconds, and so many buckets at least, of the time before it is looked at what is usual.
 const BASELINE: (u64, u32) = (600, 12);
 /// A release comes to few callers at first: for so many seconds, and buckets at least, before it comes to many.
-const FIRST_CALLERS: (u64, u32) = (300, 6);
+pub(super) const FIRST_CALLERS: (u64, u32) = (300, 6);
 /// What cannot be undone on requests brings a spike about so soon, in seconds, and in buckets at least.
 const AT_ONCE: (u64, u32) = (30, 3);
 /// A change is noted so much earlier than it came: nothing that it turned may have come before it.
@@ -46,8 +47,13 @@ const NAMED: u64 = 2;
 /// Causes that are named.
 const CAUSES: usize = 3;
 
-/// Explains a spike. `changes` are those of the last while, the oldest first.
-pub fn explain(window: &Window, sample: &Outlook, changes: &[RecentChange], settings: &SpikeSettings) -> Explained {
+/// Explains a spike. `changes` are those of the last while, the oldest first; `remembered` is whoever was let in before the process began.
+pub fn explain(
+    window: &Window,
+    (sample, remembered): (&Outlook, &Remembered),
+    changes: &[RecentChange],
+    settings: &SpikeSettings,
+) -> Explained {
     let Window { onset, until, .. } = *window;
     let long_before = |(seconds, buckets)| {
         let span = settings.at_least(seconds, buckets);
@@ -56,7 +62,7 @@ pub fn explain(window: &Window, sample: &Outlook, changes: &[RecentChange], sett
     let from = onset.checked_sub(settings.at_least(settings.lookback.as_secs(), 1)).unwrap_or(Timestamp::MIN);
     // Also one that came behind the onset, which is the beginning of a bucket and may be some buckets early: it turned what came after it alone.
     let suspects: Vec<&RecentChange> = changes.iter().filter(|change| (from..=until).contains(&change.at)).collect();
-    let familiar = Familiar::of(sample, onset, settings.at_least(FIRST_CALLERS.0, FIRST_CALLERS.1));
+    let familiar = Familiar::of(sample, remembered, onset, settings.at_least(FIRST_CALLERS.0, FIRST_CALLERS.1));
     let between = |from: Timestamp, to: Timestamp| -> Vec<&Seen> {
         let within = |seen: &&Arc<Seen>| (from..to).contains(&seen.request.now);
         sample.refusals.iter().filter(within).map(|seen| &**seen).collect()

@@ -113,7 +113,7 @@ impl Scene {
 
     fn explain(&self, observed: u64) -> Explained {
         let window = Window { onset: at(0), until: at(30), observed, expected: 1 };
-        let explained = explain(&window, &self.sample.look_back(), &self.changes, &SpikeSettings::default());
+        let explained = explain(&window, (&self.sample.look_back(), &Remembered::default()), &self.changes, &SpikeSettings::default());
         println!("{}", explained.in_words().join("\n"));
         let said: u64 = explained.causes.iter().map(|cause| cause.requests).sum();
         assert_eq!(said + explained.unexplained, observed - 1, "the shares come to the whole");
@@ -431,4 +431,49 @@ fn what_was_said_of_a_spike_is_read_again() {
     let text = serde_json::to_string(&explained).unwrap();
     let again: Explained = serde_json::from_str(&text).unwrap();
     assert_eq!((again.in_words(), serde_json::to_string(&again).unwrap()), (explained.in_words(), text));
+}
+
+/// After a start nobody has been let in yet, and those who were before are no strangers.
+#[test]
+fn who_was_let_in_before_a_start_is_remembered() {
+    let settings = SpikeSettings::default();
+    let before = Scene::new();
+    let remembered = Remembered::default().renewed(&before.sample.look_back(), &settings, at(0));
+    let text = serde_json::to_string(&remembered).unwrap();
+    let again: Remembered = serde_json::from_str(&text).unwrap();
+    assert_eq!(again, remembered);
+    let explained = |remembered: &Remembered, of: fn(usize, Timestamp) -> KeptRequest, reason: ReasonCode| {
+        let mut scene = Scene { sample: Sample::new(SampleLimits::default()), ..Scene::new() };
+        scene.change(ChangeKind::Policy, without_the_office);
+        scene.locked_out(Answered::Refused(reason), of);
+        let window = Window { onset: at(0), until: at(30), observed: 300, expected: 1 };
+        explain(&window, (&scene.sample.look_back(), remembered), &scene.changes, &settings)
+    };
+    let locked_out = explained(&again, office, ReasonCode::IpNotAllowed);
+    assert_eq!(locked_out.causes[0].kind, CauseKind::ConfigChange, "{locked_out:#?}");
+    assert!(locked_out.causes[0].fix.as_ref().unwrap().command.starts_with("put the policy "), "{locked_out:#?}");
+    assert_eq!(explained(&Remembered::default(), office, ReasonCode::IpNotAllowed).causes[0].kind, CauseKind::Attack);
+    assert_eq!(explained(&again, stranger, ReasonCode::AuthnInvalid).causes[0].kind, CauseKind::Attack);
+    // A month later they are strangers.
+    let days = |days: i64| again.as_of(at(days * 24 * 60 * 60));
+    assert_eq!(explained(&days(29), office, ReasonCode::IpNotAllowed).causes[0].kind, CauseKind::ConfigChange);
+    assert_eq!(explained(&days(32), office, ReasonCode::IpNotAllowed).causes[0].kind, CauseKind::Attack);
+}
+
+/// However many come, of each kind of thing the last ones are remembered.
+#[test]
+fn what_is_remembered_has_a_bound() {
+    let mut scene = Scene { sample: Sample::new(SampleLimits::default()), ..Scene::new() };
+    for number in 0..12_000_u32 {
+        let address = std::net::Ipv4Addr::from_bits(0x0a00_0000 + (number << 8));
+        let user = format!("person-{number}");
+        let who = Who { user: Some(&user), client: address.to_string(), path: "/reports/7", software: "x/1" };
+        scene.add(request(&who, at(-500)), Answered::Permitted(200));
+    }
+    let remembered = Remembered::default().renewed(&scene.sample.look_back(), &SpikeSettings::default(), at(0));
+    assert_eq!(remembered.networks.iter().count(), 8_192);
+    assert_eq!(remembered.principals.iter().count(), 8_192);
+    let again = remembered.renewed(&Scene::new().sample.look_back(), &SpikeSettings::default(), at(86_400));
+    assert_eq!(again.principals.iter().count(), 8_192);
+    assert!(again.principals.iter().any(|(_, id)| id == "person-0"), "those of today are kept");
 }
