@@ -21,7 +21,7 @@ pub(crate) fn run(global: &Global, args: &SpikeArgs) -> Exit {
     };
     match &args.command {
         SpikeCommand::List => {
-            show(global, &spikes, || listed(&spikes));
+            show(global, &spikes, || listed(&spikes, args.offline));
             Exit::Success
         }
         SpikeCommand::Explain { id } => explain(global, &spikes, id.as_deref()),
@@ -40,7 +40,10 @@ fn look(global: &Global) -> Result<Spikes, Exit> {
     })
 }
 
-fn listed(spikes: &Spikes) -> String {
+fn listed(spikes: &Spikes, offline: bool) -> String {
+    if spikes.spikes.is_empty() && offline {
+        return "no spike is kept".to_owned();
+    }
     if spikes.spikes.is_empty() {
         let why = if spikes.learning { "what is usual is still being learnt" } else { "as many refusals as usual" };
         return format!("no spike: {why}");

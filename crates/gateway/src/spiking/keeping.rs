@@ -83,9 +83,8 @@ pub(crate) fn parts_of(loaded: &Loaded) -> Parts {
 
 fn known(book: &SpikeBook, now: Timestamp) -> Known {
     let usual: Option<UsualThen> = read(book, USUAL);
-    let is_recent = |then: &UsualThen| {
-        Timestamp::from_second(then.at).is_ok_and(|at| now.duration_since(at).abs() <= USUAL_FOR)
-    };
+    let is_recent =
+        |then: &UsualThen| Timestamp::from_second(then.at).is_ok_and(|at| now.duration_since(at).abs() <= USUAL_FOR);
     let remembered: Remembered = read(book, REMEMBERED).unwrap_or_default();
     Known {
         usual: usual.filter(is_recent).map(|then| then.usual),
@@ -122,7 +121,11 @@ fn found(book: &SpikeBook) -> Vec<Spike> {
         });
         spike
             .inspect_err(|error| {
-                tracing::warn!(id, error, "a spike of refusals that was explained before cannot be read, and is dropped");
+                tracing::warn!(
+                    id,
+                    error,
+                    "a spike of refusals that was explained before cannot be read, and is dropped"
+                );
                 let _ = book.forget_found(&id);
             })
             .ok()

@@ -89,7 +89,10 @@ pub(crate) fn changes(
             if before.program == after.program {
                 format!("{same} ({})", after.program)
             } else {
-                format!("the gateway started with version {} of the program in place of {}", after.program, before.program)
+                format!(
+                    "the gateway started with version {} of the program in place of {}",
+                    after.program, before.program
+                )
             }
         });
         let mut note = |kind, before: &Arc<Policy>, about: &str| {

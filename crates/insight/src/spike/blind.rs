@@ -39,9 +39,7 @@ impl Sight<'_> {
         }
         match change.kind {
             // All who came as ever come from nowhere any more, and others from where nobody was known. Nobody can make others' addresses go away.
-            ChangeKind::ClientAddress => {
-                !self.familiar.has_people(request.client.ip()) && self.since.are_all_gone()
-            }
+            ChangeKind::ClientAddress => !self.familiar.has_people(request.client.ip()) && self.since.are_all_gone(),
             ChangeKind::Identity if !is_nobody(request) || !self.familiar.has_people(request.client.ip()) => false,
             ChangeKind::Identity if is_failed_credential(code) => of_keys(),
             // A credential that nothing reads any more is none.
@@ -79,7 +77,9 @@ pub(super) fn in_words(change: &RecentChange) -> String {
     match change.kind {
         ChangeKind::Identity => format!("`[identity]` or a file of keys or users, read anew at {:.0}", change.at),
         ChangeKind::ClientAddress => format!("`[client_address]`, changed at {:.0}", change.at),
-        ChangeKind::Keys => format!("the keys of the provider {}, of which some went at {:.0}", change.about, change.at),
+        ChangeKind::Keys => {
+            format!("the keys of the provider {}, of which some went at {:.0}", change.about, change.at)
+        }
         _ => format!("{} at {:.0}", change.about, change.at),
     }
 }

@@ -104,9 +104,10 @@ pub fn explain(
     // What is left of others is more than what was to be expected of them.
     let is_left = left.saturating_mul(100) >= excess.saturating_mul(NAMED);
     let others = classes.get(&Class::Other).map(Vec::as_slice).filter(|_| is_left).unwrap_or_default();
-    let blind = suspects.iter().enumerate().filter(|(index, change)| {
-        !change.kind.is_replayed() && !classes.contains_key(&Class::Change(*index))
-    });
+    let blind = suspects
+        .iter()
+        .enumerate()
+        .filter(|(index, change)| !change.kind.is_replayed() && !classes.contains_key(&Class::Change(*index)));
     Explained {
         onset,
         until,
@@ -169,8 +170,10 @@ impl Teller<'_> {
             Class::Keys => {
                 let withdrawn = changes.iter().rev().find(|change| change.kind == ChangeKind::Keys);
                 let since = withdrawn.map_or_else(String::new, |change| format!("; {}", blind::in_words(change)));
-                let what =
-                    format!("credentials that do not verify ({}){since}; {who}: see the provider's keys", top(&reasons));
+                let what = format!(
+                    "credentials that do not verify ({}){since}; {who}: see the provider's keys",
+                    top(&reasons)
+                );
                 (CauseKind::Keys, what, Some(fix::of_keys(seens)))
             }
             Class::Release => {
@@ -241,15 +244,21 @@ impl Teller<'_> {
             }
             ChangeKind::Feed => (CauseKind::FeedChange, format!("another list of the network {}", change.about)),
             ChangeKind::Calibration => {
-                let named = |policy: &Policy| policy.calibration().map_or_else(|| "none".to_owned(), |id| id.to_string());
+                let named =
+                    |policy: &Policy| policy.calibration().map_or_else(|| "none".to_owned(), |id| id.to_string());
                 let what = format!(
                     "calibration {} of the risk in place of {} at {:.0} asks more of these than they have shown, or turns them away; {who}",
                     named(&change.after),
                     named(&change.before),
                     change.at
                 );
-                let fix =
-                    fix::of_change(change, seens, self.sample, self.circumstances.familiar, (self.versions, self.until));
+                let fix = fix::of_change(
+                    change,
+                    seens,
+                    self.sample,
+                    self.circumstances.familiar,
+                    (self.versions, self.until),
+                );
                 return (CauseKind::CalibrationChange, what, Some(fix));
             }
             ChangeKind::Identity => {

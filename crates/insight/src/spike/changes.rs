@@ -51,12 +51,7 @@ impl ChangeKind {
     /// Whether requests that were made can be decided on with it undone.
     pub fn is_replayed(self) -> bool {
         match self {
-            Self::Policy
-            | Self::Routes
-            | Self::Configuration
-            | Self::Calibration
-            | Self::Rollout
-            | Self::Feed => true,
+            Self::Policy | Self::Routes | Self::Configuration | Self::Calibration | Self::Rollout | Self::Feed => true,
             Self::Identity | Self::ClientAddress | Self::Keys | Self::Start => false,
         }
     }

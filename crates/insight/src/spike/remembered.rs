@@ -61,8 +61,7 @@ impl<T: Eq + Hash + Ord + Clone> Days<T> {
             let last = days.entry(one).or_insert(day);
             *last = (*last).max(day);
         }
-        let mut kept: Vec<(T, u32)> =
-            days.into_iter().filter(|(_, day)| today.saturating_sub(*day) <= DAYS).collect();
+        let mut kept: Vec<(T, u32)> = days.into_iter().filter(|(_, day)| today.saturating_sub(*day) <= DAYS).collect();
         kept.sort_unstable_by(|one, other| other.1.cmp(&one.1).then_with(|| one.0.cmp(&other.0)));
         kept.truncate(MOST);
         Self(kept)

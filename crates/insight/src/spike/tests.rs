@@ -6,8 +6,8 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use portcullis_events::ReasonCode;
 use portcullis_policy::{
-    ClientAddress, CredentialProblemKind, KeptIdentity, KeptRequest, KeptRisk, KeptText, Policy, PolicyDraft, Principal,
-    RiskThresholds,
+    ClientAddress, CredentialProblemKind, KeptIdentity, KeptRequest, KeptRisk, KeptText, Policy, PolicyDraft,
+    Principal, RiskThresholds,
 };
 
 use super::*;
@@ -113,7 +113,12 @@ impl Scene {
 
     fn explain(&self, observed: u64) -> Explained {
         let window = Window { onset: at(0), until: at(30), observed, expected: 1 };
-        let explained = explain(&window, (&self.sample.look_back(), &Remembered::default()), &self.changes, &SpikeSettings::default());
+        let explained = explain(
+            &window,
+            (&self.sample.look_back(), &Remembered::default()),
+            &self.changes,
+            &SpikeSettings::default(),
+        );
         println!("{}", explained.in_words().join("\n"));
         let said: u64 = explained.causes.iter().map(|cause| cause.requests).sum();
         assert_eq!(said + explained.unexplained, observed - 1, "the shares come to the whole");
@@ -402,10 +407,9 @@ fn a_calibration_that_asks_for_more_is_the_cause_and_its_way_back_is_a_command()
     let plain = Arc::new(compiled(&enforcing));
     let first = Arc::new(plain.with_calibration(Some(("c1-00000000".into(), [None; 3]))));
     let second = calibrated(&plain, 1_000);
-    for (before, command) in [
-        (plain, "portcullis risk calibration rollback"),
-        (first, "portcullis risk calibration activate c1-00000000"),
-    ] {
+    for (before, command) in
+        [(plain, "portcullis risk calibration rollback"), (first, "portcullis risk calibration activate c1-00000000")]
+    {
         let mut scene = Scene::new();
         let (kind, after, about) = (ChangeKind::Calibration, Arc::clone(&second), String::new());
         scene.changes.push(RecentChange { at: at(-5), kind, before, after, about });

@@ -364,7 +364,8 @@ fn the_way_back_is_the_command_for_how_policies_are_kept() {
         scene.locked_out(Answered::Refused(ReasonCode::IpNotAllowed), office);
         let window = Window { onset: at(0), until: at(30), observed: 300, expected: 1 };
         let settings = SpikeSettings { versions, ..SpikeSettings::default() };
-        let explained = explain(&window, (&scene.sample.look_back(), &Remembered::default()), &scene.changes, &settings);
+        let explained =
+            explain(&window, (&scene.sample.look_back(), &Remembered::default()), &scene.changes, &settings);
         let fix = explained.causes[0].fix.as_ref().unwrap();
         assert!(fix.command.starts_with(command), "{fix:?}");
         assert_eq!(fix.preview.ends_with("; it is in force once it is approved"), words.is_some(), "{fix:?}");

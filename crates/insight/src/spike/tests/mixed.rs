@@ -159,7 +159,8 @@ impl World {
     /// What cannot be undone on requests changes.
     fn change_around(&mut self, kind: ChangeKind) {
         let policy = Arc::clone(&self.policy);
-        let change = RecentChange { at: self.now(), kind, before: Arc::clone(&policy), after: policy, about: "it".into() };
+        let change =
+            RecentChange { at: self.now(), kind, before: Arc::clone(&policy), after: policy, about: "it".into() };
         self.lookout.note(change);
     }
 
@@ -567,7 +568,8 @@ const INCIDENTS: &[Incident] = &[
         due_to: &[],
         play: |world| {
             world.change_around(ChangeKind::Start);
-            let outcome = play(world, &mut |world, _| world.refuse(0..OFFICE, 0.5, &|it| it, NO_GRANT), &nobody_in_office);
+            let outcome =
+                play(world, &mut |world, _| world.refuse(0..OFFICE, 0.5, &|it| it, NO_GRANT), &nobody_in_office);
             let (_, explained) = outcome.as_ref().unwrap();
             assert!(explained.not_ruled_out.iter().any(|what| what.starts_with("it at ")), "{explained:#?}");
             outcome
