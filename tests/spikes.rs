@@ -177,11 +177,21 @@ impl Scene {
         Self { gateway: site.start(), people, lost }
     }
 
-    /// What is around the policy changes, and is reloaded.
+    /// What is around the policy changes, and is reloaded while people come as ever.
     fn reload_around(&mut self, from: &str, to: &str) {
         self.gateway.site.change(from, to);
         self.gateway.site.write();
-        let finished = run(&self.gateway, &["reload"]);
+        // Nobody pauses for that: who came as ever until it did is told by that.
+        let finished = thread::scope(|scope| {
+            let reloading = scope.spawn(|| run(&self.gateway, &["reload"]));
+            while !reloading.is_finished() {
+                for person in &self.people {
+                    person.statuses(&self.gateway, PATH, &[], 1);
+                }
+                thread::sleep(bucket() / 20);
+            }
+            reloading.join().unwrap()
+        });
         assert_eq!(finished.status.code(), Some(0), "{finished:?}");
     }
 

@@ -239,6 +239,13 @@ impl<G: Gateway> Desk<G> {
                 })
                 .await
             }
+            (Method::POST, "/v1/feeds/rollback") => {
+                let feed: FeedName = read(request).await?;
+                self.blocking(move |desk| {
+                    desk.act(ActionKind::FeedRollback, &feed.name, desk.gateway.roll_feed_back(&feed.name))
+                })
+                .await
+            }
             (Method::GET, "/v1/keys") => self.blocking(|desk| Ok(json(&desk.gateway.key_uses()))).await,
             (Method::GET, "/v1/revocations") => self.blocking(|desk| Ok(json(&desk.gateway.revocations()))).await,
             (Method::POST, "/v1/revocations/add") => {

@@ -79,7 +79,8 @@ struct Regular<'s> {
 }
 
 impl Bystanders {
-    /// Of the refusals of a spike that began at `onset`, at `until`. `change`: it is asked who came since then, and not since credentials began to fail.
+    /// Of the refusals of a spike that began at `onset`, at `until`. `change`: it is asked who came since anything was refused
+    /// after that, and not since credentials began to fail.
     pub(super) fn of(
         refused: &[&Seen],
         sample: &Outlook,
@@ -96,6 +97,8 @@ impl Bystanders {
             if is_failed_credential(code) {
                 one.failed += 1;
                 bystanders.failed += 1;
+            }
+            if change.map_or(is_failed_credential(code), |change| request.now >= change) {
                 times.push(request.now);
             }
             if request.principal().is_none() && !familiar.has_place(request) && one.strange.len() < PLACES_MAX {
@@ -104,8 +107,7 @@ impl Bystanders {
         }
         // A spike begins with a bucket, and its refusals somewhat later: who came in between came before it. The first tenth may be as ever.
         times.sort_unstable();
-        let failing = times.get(times.len() / 10).copied().unwrap_or(onset);
-        let began = change.map_or(failing, |change| change.max(onset));
+        let began = times.get(times.len() / 10).copied().unwrap_or(onset);
         bystanders.add_regulars(sample, onset, began, until);
         bystanders
     }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use portcullis_policy::{KeptRequest, Policy};
 
 use crate::counts::Counts;
@@ -40,8 +40,6 @@ const BASELINE: (u64, u32) = (600, 12);
 pub(super) const FIRST_CALLERS: (u64, u32) = (300, 6);
 /// What cannot be undone on requests brings a spike about so soon, in seconds, and in buckets at least.
 const AT_ONCE: (u64, u32) = (30, 3);
-/// A change is noted so much earlier than it came: nothing that it turned may have come before it.
-pub(super) const NOTED_EARLY: SignedDuration = SignedDuration::from_secs(1);
 /// What is less than this share of a spike is not named, in percent.
 const NAMED: u64 = 2;
 /// Causes that are named.
@@ -73,7 +71,7 @@ pub fn explain(
     let upstreams = Upstreams::of(&refused, sample, onset);
     let at_once = settings.at_least(AT_ONCE.0, AT_ONCE.1);
     let since = blind::last(&suspects, onset, at_once);
-    let since = since.map(|change| beside(Some(change.at.saturating_add(NOTED_EARLY).unwrap_or(change.at))));
+    let since = since.map(|change| beside(Some(change.at)));
     let sight = Sight { familiar: &familiar, since: since.as_ref().unwrap_or(&bystanders), onset, at_once };
     let circumstances = Circumstances::new(&suspects, (&bystanders, sight), &upstreams, &refused);
     let classes = circumstances.classified(&refused);

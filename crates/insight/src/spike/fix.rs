@@ -91,7 +91,10 @@ pub(super) fn of_change(
             "put the earlier configuration back, and `portcullis reload`".to_owned()
         }
         ChangeKind::Rollout => "portcullis policy abort --reason \"spike of refusals\"".to_owned(),
-        ChangeKind::Feed if is_one(&change.about) => format!("portcullis feed rollback {}", change.about),
+        // With approvals it is a change as any other.
+        ChangeKind::Feed if is_one(&change.about) && versions != Versions::Approved => {
+            format!("portcullis feed rollback {}", change.about)
+        }
         ChangeKind::Feed => {
             "look at it with `portcullis feed list`, and give the network fixed addresses until its source is right"
                 .to_owned()
