@@ -80,6 +80,7 @@ pub(super) fn in_words(change: &RecentChange) -> String {
         ChangeKind::Keys => {
             format!("the keys of the provider {}, of which some went at {:.0}", change.about, change.at)
         }
+        ChangeKind::Configuration => format!("the configuration around the policy, read anew at {:.0}", change.at),
         _ => format!("{} at {:.0}", change.about, change.at),
     }
 }
@@ -87,11 +88,15 @@ pub(super) fn in_words(change: &RecentChange) -> String {
 /// What is to be said of such a change where it is not said to be a cause, by what nothing explains. `None`: nothing speaks for it.
 pub(super) fn not_ruled_out(change: &RecentChange, left: &[&Seen], familiar: &Familiar) -> Option<String> {
     let since: Vec<&&Seen> = left.iter().filter(|seen| seen.request.now >= change.at).collect();
+    // Of the configuration what the policy decides is undone, and limits, for one, are not.
+    let undone = match change.kind {
+        ChangeKind::Configuration => "not all that it says can be undone on them",
+        _ => "none of them can be decided on again with it undone",
+    };
     let known = since.iter().filter(|seen| familiar.has_caller(&seen.request)).count() as u64;
     (known > 0).then(|| {
         format!(
-            "{}: of {} refusals since then that nothing explains {} are of callers who were let in before or come from where somebody was; \
-             none of them can be decided on again with it undone",
+            "{}: of {} refusals since then that nothing explains {} are of callers who were let in before or come from where somebody was; {undone}",
             in_words(change),
             number(since.len() as u64),
             number(known)

@@ -102,10 +102,7 @@ pub fn explain(
     // What is left of others is more than what was to be expected of them.
     let is_left = left.saturating_mul(100) >= excess.saturating_mul(NAMED);
     let others = classes.get(&Class::Other).map(Vec::as_slice).filter(|_| is_left).unwrap_or_default();
-    let blind = suspects
-        .iter()
-        .enumerate()
-        .filter(|(index, change)| !change.kind.is_replayed() && !classes.contains_key(&Class::Change(*index)));
+    let (ruled_out, not_ruled_out) = cleared(&suspects, &classes, others, &familiar);
     Explained {
         onset,
         until,
@@ -114,8 +111,8 @@ pub fn explain(
         looked_at: refused.len() as u64,
         causes: named,
         unexplained: left,
-        ruled_out: ruled_out(&suspects, &classes),
-        not_ruled_out: blind.filter_map(|(_, change)| blind::not_ruled_out(change, others, &familiar)).collect(),
+        ruled_out,
+        not_ruled_out,
         revision: 0,
     }
 }
@@ -288,25 +285,37 @@ fn answer(answered: Answered) -> String {
     }
 }
 
-/// Changes that came in time and turned nothing.
-fn ruled_out(changes: &[&RecentChange], classes: &HashMap<Class, Vec<&Seen>>) -> Vec<String> {
-    let mut said = Vec::new();
+/// Changes that came in time: those that turned nothing, and those of which that is not known.
+fn cleared(
+    changes: &[&RecentChange],
+    classes: &HashMap<Class, Vec<&Seen>>,
+    left: &[&Seen],
+    familiar: &Familiar,
+) -> (Vec<String>, Vec<String>) {
+    let (mut ruled_out, mut not_ruled_out) = (Vec::new(), Vec::new());
     for (index, change) in changes.iter().enumerate() {
         if classes.contains_key(&Class::Change(index)) {
             continue;
         }
-        let what = match change.kind {
-            ChangeKind::Policy => "the policy of",
-            ChangeKind::Routes => "the routes of",
-            ChangeKind::Configuration => "what the configuration of",
-            ChangeKind::Rollout => "the policy that is rolled out since",
-            ChangeKind::Feed => "the list of",
-            ChangeKind::Calibration => "the calibration of",
-            // Nothing that is undone shows that.
-            ChangeKind::Identity | ChangeKind::ClientAddress | ChangeKind::Keys | ChangeKind::Start => continue,
-        };
-        let decides = if change.kind == ChangeKind::Configuration { " makes the policy decide" } else { "" };
-        said.push(format!("{what} {:.0}{decides}: with it undone all of these would be refused as well", change.at));
+        let may_be = !change.kind.is_replayed() || change.kind == ChangeKind::Configuration;
+        match blind::not_ruled_out(change, left, familiar).filter(|_| may_be) {
+            Some(said) => not_ruled_out.push(said),
+            None => ruled_out.extend(turned_nothing(change)),
+        }
     }
-    said
+    (ruled_out, not_ruled_out)
+}
+
+/// `None`: nothing that is undone shows that.
+fn turned_nothing(change: &RecentChange) -> Option<String> {
+    let what = match change.kind {
+        ChangeKind::Policy => "the policy of",
+        ChangeKind::Routes => "the routes of",
+        ChangeKind::Configuration => "the configuration of",
+        ChangeKind::Rollout => "the policy that is rolled out since",
+        ChangeKind::Feed => "the list of",
+        ChangeKind::Calibration => "the calibration of",
+        ChangeKind::Identity | ChangeKind::ClientAddress | ChangeKind::Keys | ChangeKind::Start => return None,
+    };
+    Some(format!("{what} {:.0}: with it undone all of these would be refused as well", change.at))
 }

@@ -249,34 +249,58 @@ fn kind(class: &ChangedClass) -> String {
     if when.is_empty() { format!("{place} by {who}") } else { format!("{place} by {who} ({when})") }
 }
 
-/// A ban of the network that most of it comes from. `None`: none has most of it, or a ban would turn good callers away.
+/// A ban of the network that most of it comes from, or where good callers come from there, too, of the address. `None`: none has most of it, or a ban
+/// would turn good callers away.
 pub(super) fn of_attack(networks: &Counts, seens: &[&Seen], sample: &Outlook) -> Option<Fix> {
-    let most = networks.top(1).into_iter().next()?;
-    if most.requests * 2 <= seens.len() as u64 || most.name.is_empty() {
-        return None;
-    }
-    let is_there = |seen: &Seen| network_text(seen.request.client.ip()) == most.name;
-    let mut let_in = Counts::default();
+    let most = |counts: &Counts| {
+        let most = counts.top(1).into_iter().next()?;
+        (most.requests * 2 > seens.len() as u64 && !most.name.is_empty()).then_some(most)
+    };
+    let network = most(networks)?;
     let kinds = sample.older.iter().chain(&sample.lasting).map(|one| &one.seen);
-    for seen in sample.recent.iter().chain(kinds).filter(|seen| !seen.is_refused() && is_there(seen)) {
-        if seen.request.principal().is_some() {
+    let good = || sample.recent.iter().chain(kinds.clone()).filter(|seen| !seen.is_refused());
+    let let_in_from = |is_there: &dyn Fn(&Seen) -> bool| {
+        let mut let_in = Counts::default();
+        for seen in good().filter(|seen| seen.request.principal().is_some() && is_there(seen)) {
             let_in.add(&user(&seen.request), 1);
         }
-    }
-    let others = let_in.distinct();
-    let (command, what) = if others == 0 {
-        let command = format!("portcullis ban add --range {} --for 1h --reason \"spike of refusals\"", most.name);
-        (command, "turns nobody away who was let in before".to_owned())
-    } else {
-        // The ban of a shared address is for its anonymous callers alone where the gateway makes it, and for all where somebody does.
-        let command = format!("portcullis ban list (no ban of {} is proposed)", most.name);
-        (command, format!("a ban of all of it would turn {} away who are let in", counted(others, "caller", "callers")))
+        let_in.distinct()
     };
-    let preview = format!(
-        "restores nobody and opens nothing; {} of these requests come from there; {what}",
-        number(most.requests)
-    );
-    Some(Fix { command, preview, restores: 0, opens: Vec::new() })
+    let of_range = |range: &str, requests: u64, beside: &str| Fix {
+        command: format!("portcullis ban add --range {range} --for 1h --reason \"spike of refusals\""),
+        preview: format!(
+            "restores nobody and opens nothing; {} of these requests come from there; turns nobody away who was let in before{beside}",
+            number(requests)
+        ),
+        restores: 0,
+        opens: Vec::new(),
+    };
+    let others = let_in_from(&|seen| network_text(seen.request.client.ip()) == network.name);
+    if others == 0 {
+        return Some(of_range(&network.name, network.requests, ""));
+    }
+    let mut addresses = Counts::default();
+    seens.iter().filter_map(|seen| seen.request.client.ip()).for_each(|ip| addresses.add(&ip.to_string(), 1));
+    let address = most(&addresses).filter(|address| {
+        let_in_from(&|seen| seen.request.client.ip().is_some_and(|ip| ip.to_string() == address.name)) == 0
+    });
+    if let Some(address) = address {
+        let beside =
+            format!(", as far as that is kept; {} of its network are let in", counted(others, "caller", "callers"));
+        let bits = if address.name.contains(':') { 128 } else { 32 };
+        return Some(of_range(&format!("{}/{bits}", address.name), address.requests, &beside));
+    }
+    // The ban of a shared address is for its anonymous callers alone where the gateway makes it, and for all where somebody does.
+    Some(Fix {
+        command: format!("portcullis ban list (no ban of {} is proposed)", network.name),
+        preview: format!(
+            "restores nobody and opens nothing; {} of these requests come from there; a ban of all of it would turn {} away who are let in",
+            number(network.requests),
+            counted(others, "caller", "callers")
+        ),
+        restores: 0,
+        opens: Vec::new(),
+    })
 }
 
 /// Nothing here refuses them.
