@@ -5,9 +5,12 @@
 //! the same incidents are played with that, at the pace that goes with it: two minutes of learning, then the incident. When each was explained,
 //! from the first refusal on, is printed (`--success-output final`). With a clock of the test's the default is held to more, beside the lookout.
 
+mod around;
 mod callers;
 mod changes;
 mod dependencies;
+mod restarts;
+mod risk;
 
 use std::net::IpAddr;
 use std::thread;
@@ -71,17 +74,20 @@ struct Caller {
     source: IpAddr,
     credential: (&'static str, String),
     software: &'static str,
+    /// The address that a proxy says.
+    forwarded: Option<String>,
 }
 
 impl Caller {
     fn new(source: &str, credential: (&'static str, String)) -> Self {
-        Self { source: source.parse().unwrap(), credential, software: "reporter/1.2" }
+        Self { source: source.parse().unwrap(), credential, software: "reporter/1.2", forwarded: None }
     }
 
     /// So many requests one after another, and what each was answered with.
     fn statuses(&self, gateway: &Gateway, path: &str, more: &[(&str, &str)], times: usize) -> Vec<u16> {
         let (name, value) = &self.credential;
-        let headers = [&[("user-agent", self.software), (*name, value.as_str())], more].concat();
+        let forwarded: Vec<(&str, &str)> = self.forwarded.iter().map(|it| ("x-forwarded-for", it.as_str())).collect();
+        let headers = [&[("user-agent", self.software), (*name, value.as_str())], more, &forwarded].concat();
         let bytes = request("GET", path, &headers, b"");
         let mut connection = None;
         let mut one = || {
@@ -161,6 +167,33 @@ impl Scene {
         };
         assert!(wait::until(3 * PATIENCE + 15 * bucket(), known).is_some(), "it never knows what is usual");
         scene
+    }
+
+    /// Ends the gateway in order, and starts another one on the same files once they are changed.
+    fn restart(self, edit: impl FnOnce(&mut Site)) -> Self {
+        let Self { gateway, people, lost } = self;
+        let Gateway { mut site, mut process, .. } = gateway;
+        process.stop(PATIENCE);
+        edit(&mut site);
+        Self { gateway: site.start(), people, lost }
+    }
+
+    /// What is around the policy changes, and is reloaded while people come as ever.
+    fn reload_around(&mut self, from: &str, to: &str) {
+        self.gateway.site.change(from, to);
+        self.gateway.site.write();
+        // Nobody pauses for that: who came as ever until it did is told by that.
+        let finished = thread::scope(|scope| {
+            let reloading = scope.spawn(|| run(&self.gateway, &["reload"]));
+            while !reloading.is_finished() {
+                for person in &self.people {
+                    person.statuses(&self.gateway, PATH, &[], 1);
+                }
+                thread::sleep(bucket() / 20);
+            }
+            reloading.join().unwrap()
+        });
+        assert_eq!(finished.status.code(), Some(0), "{finished:?}");
     }
 
     /// A moment of a usual day.

@@ -58,6 +58,8 @@ fn a_list_that_is_held_back_is_in_force_as_approved_and_not_by_one_operator() {
     let sha256 = held(&gateway);
     let said = refused(&gateway.site, &["feed", "accept", "partner", "--sha256", &sha256], 1);
     assert!(said.contains(&format!("accepted = [\"{sha256}\"]")), "{said}");
+    let said = refused(&gateway.site, &["feed", "rollback", "partner"], 1);
+    assert!(said.contains("changes need approvals here"), "{said}");
     assert_eq!(from(&gateway, &key, "127.0.0.5"), 403);
     // The way that is left.
     gateway.site.policy(&policy(&format!(", accepted = [\"{sha256}\"]")));
@@ -74,4 +76,5 @@ fn a_list_that_is_held_back_is_in_force_as_approved_and_not_by_one_operator() {
     let events = gateway.stop();
     assert_eq!(of_kind(&events, "feed.held").len(), 1);
     assert_eq!(of_kind(&events, "admin.feed_accept")[0]["decision"], "deny");
+    assert_eq!(of_kind(&events, "admin.feed_rollback")[0]["decision"], "deny");
 }

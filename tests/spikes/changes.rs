@@ -7,6 +7,7 @@ use portcullis_testkit::receiver::{Answer, Receiver};
 use portcullis_testkit::upstream::Upstream;
 
 use super::{Caller, POLICY, Scene, json, open_to_all, run, without_bans};
+use crate::harness::of_kind;
 use crate::schemas;
 
 #[test]
@@ -105,9 +106,28 @@ fn a_list_that_was_poisoned_is_put_down_to_the_list() {
     let cause = told.check("feed_change", 95, "by network/bad-networks");
     assert_eq!(cause["by_reason"][0]["name"], "ip.denied", "{cause:#}");
     told.check_fix(
-        "portcullis feed list",
+        "portcullis feed rollback bad-networks",
         &["restores at most ", "of 6 callers, 6 let in before; ", "for everybody it opens "],
     );
+    assert!(
+        cause["summary"].as_str().unwrap().starts_with("another list of the network bad-networks at "),
+        "{cause:#}"
+    );
+    // As somebody copies it from the event; and the source, which gives the same out again, does not undo it.
+    let message = told.event["message"].as_str().unwrap();
+    let (_, command) = message.split_once("-> portcullis ").unwrap();
+    let (command, _) = command.split_once(" (").unwrap();
+    let back = run(&scene.gateway, &command.split_whitespace().collect::<Vec<_>>());
+    assert_eq!(back.status.code(), Some(0), "{command}: {back:?}");
+    scene.people.iter().for_each(|person| person.check(&scene.gateway, 4, 200));
+    let refreshed = run(&scene.gateway, &["feed", "refresh", "bad-networks"]);
+    assert_eq!(refreshed.status.code(), Some(1), "{refreshed:?}");
+    scene.people.iter().for_each(|person| person.check(&scene.gateway, 1, 200));
+    let again = run(&scene.gateway, &["feed", "rollback", "bad-networks"]);
+    assert_eq!(again.status.code(), Some(1), "there is none before that: {again:?}");
+    let events = scene.gateway.events.all();
+    let decisions: Vec<_> = of_kind(&events, "admin.feed_rollback").iter().map(|event| &event["decision"]).collect();
+    assert_eq!(decisions, ["permit", "deny"]);
 }
 
 /// Strangers try keys at the very moment at which somebody changes the policy, on the route that it changes.

@@ -47,6 +47,10 @@ fn keys_that_were_rotated_too_early_are_put_down_to_the_provider() {
     let cause = told.check("keys", 95, "credentials that do not verify (authn.unknown_key)");
     assert_eq!(told.kinds(), ["keys"]);
     assert!(cause["summary"].as_str().unwrap().contains("see the provider's keys"), "{cause:#}");
+    assert!(
+        cause["summary"].as_str().unwrap().contains("the keys of the provider login, of which some went at "),
+        "{cause:#}"
+    );
     told.check_fix("publish the earlier keys", &["restores these ", "it opens nothing "]);
 }
 

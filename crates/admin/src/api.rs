@@ -16,6 +16,7 @@
 //! | `POST /v1/feeds/refresh` [`FeedName`] | [`Done`] |
 //! | `POST /v1/feeds/test` [`WhereIs`] | [`Located`] |
 //! | `POST /v1/feeds/accept` [`Acceptance`] | [`Done`] |
+//! | `POST /v1/feeds/rollback` [`FeedName`] | [`Done`] |
 //! | `GET /v1/keys` | [`KeyUses`] |
 //! | `GET /v1/revocations` | [`Revocations`] |
 //! | `POST /v1/revocations/add` [`NewRevocation`] | [`Done`] |

@@ -151,6 +151,12 @@ pub trait Gateway: Send + Sync + 'static {
     /// Why not.
     fn accept_feed(&self, acceptance: &Acceptance) -> Result<Done, Problem>;
 
+    /// Puts the list before the one in force back, and holds that one back.
+    ///
+    /// # Errors
+    /// Why not.
+    fn roll_feed_back(&self, name: &str) -> Result<Done, Problem>;
+
     /// When API keys were last used.
     fn key_uses(&self) -> KeyUses;
 
@@ -372,6 +378,8 @@ pub enum ActionKind {
     FeedRefresh,
     /// An update of a network's list was to be put in force.
     FeedAccept,
+    /// The list before the one in force was to be put back.
+    FeedRollback,
     /// Something was to be revoked.
     Revoke,
     /// A revocation was to be lifted.

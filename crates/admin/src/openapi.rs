@@ -157,6 +157,10 @@ const OPERATIONS: &[Operation] = &[
     post::<FeedName, Done>("/v1/feeds/refresh", "Fetches the list of a network now."),
     post::<WhereIs, Located>("/v1/feeds/test", "Which networks an address is in."),
     post::<Acceptance, Done>("/v1/feeds/accept", "Puts in force what is held back."),
+    post::<FeedName, Done>(
+        "/v1/feeds/rollback",
+        "Puts the list before the one in force back, and holds that one back.",
+    ),
     ask::<KeyUses>("/v1/keys", PAGED, "When API keys were last used."),
     ask::<Revocations>(
         "/v1/revocations",

@@ -241,6 +241,13 @@ impl<G: Gateway> Desk<G> {
                 })
                 .await
             }
+            (Method::POST, "/v1/feeds/rollback") => {
+                let feed: FeedName = read(request).await?;
+                self.blocking(move |desk| {
+                    desk.act(ActionKind::FeedRollback, &feed.name, desk.gateway.roll_feed_back(&feed.name))
+                })
+                .await
+            }
             (Method::POST, "/v1/revocations/add") => {
                 let new: NewRevocation = read(request).await?;
                 let what = format!("{} {}", new.what, new.name);

@@ -166,6 +166,26 @@ impl Governed {
         Self { files, policy, gateway, governance, digest, written, variables, beside: read.beside }
     }
 
+    /// The digest of some tables of the gateway's own files.
+    pub fn of_tables(&self, wanted: impl Fn(&str) -> bool) -> [u8; 32] {
+        digest_of(&self.files, GovernedKind::Gateway, wanted)
+    }
+
+    /// The digest of all files of these kinds.
+    pub fn of_files(&self, kinds: &[GovernedKind]) -> [u8; 32] {
+        let mut context = Context::new(&SHA256);
+        for file in self.files.iter().filter(|file| kinds.contains(&file.kind)) {
+            part(&mut context, file.name.as_bytes());
+            part(&mut context, &file.bytes);
+        }
+        bytes(context)
+    }
+
+    /// Whether a table of the gateway's own files has a say in how requests are answered: all that is governed, and limits.
+    pub fn decides(&self, table: &str) -> bool {
+        table == "limits" || !OPERATED.contains(&table)
+    }
+
     /// Whether it is what somebody approved under this digest.
     pub fn is(&self, digest: &[u8; 32]) -> bool {
         self.digest == *digest || self.written == *digest

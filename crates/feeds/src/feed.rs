@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::acceptance::Acceptance;
-use crate::guard::Finding;
+use crate::guard::{Finding, Hold};
 use crate::list::List;
 use crate::obtain::Validators;
 use crate::settings::{FeedSettings, OnStale};
@@ -111,6 +111,8 @@ pub(crate) struct Feed {
     pub(crate) settings: Arc<FeedSettings>,
     pub(crate) current: Option<Current>,
     pub(crate) held: Option<Held>,
+    /// What was in force before the list that is: what somebody can go back to.
+    pub(crate) before: Option<Saved>,
     /// What updates are compared with, besides the list in force.
     pub(crate) base: Option<Base>,
     /// What came of the lists that the configuration accepts.
@@ -191,7 +193,7 @@ const FIRST_PAUSE: Duration = Duration::from_secs(30);
 impl Feed {
     pub(crate) fn new(restored: Restored, now: Now) -> Self {
         let activated = restored.activated();
-        let Restored { settings, good, held, base, acceptance, .. } = restored;
+        let Restored { settings, good, held, before, base, acceptance, .. } = restored;
         let base = base.map(|base| Base::restored(base, now));
         let current = good.map(|good| Current::restored(good, now));
         let held = held.map(|held| {
@@ -202,6 +204,7 @@ impl Feed {
             settings,
             current,
             held,
+            before,
             base,
             acceptance,
             untold: None,
@@ -241,6 +244,12 @@ impl Feed {
         }
     }
 
+    /// Whether somebody went back to the list before, and has accepted none since.
+    pub(crate) fn is_rolled_back(&self) -> bool {
+        let findings = self.held.iter().flat_map(|held| &held.findings);
+        findings.into_iter().any(|finding| finding.hold == Hold::RolledBack)
+    }
+
     /// The list that is held back though it was accepted in advance: it was there before anybody accepted it.
     pub(crate) fn held_and_accepted(&self) -> Option<&Arc<List>> {
         self.held.as_ref()?.list.as_ref().filter(|list| self.acceptance.accepts(&self.settings, list))
@@ -251,6 +260,8 @@ impl Feed {
     pub(crate) fn take_back(&mut self, now: Now) -> Option<Arc<str>> {
         self.acceptance.taken_back_by(&self.settings)?;
         let standing = self.acceptance.standing.take()?;
+        // That was in force by the entry that is gone, or came before it.
+        self.before = None;
         self.current = standing.before.map(|before| Current::restored(before, now));
         self.base = self.current.as_ref().map(|current| Base::new(Arc::clone(&current.list), now));
         self.held = self.held.take().map(|held| {

@@ -34,6 +34,8 @@ pub enum Hold {
     Bogon,
     /// A prefix that is denied where this network is allowed.
     Denied,
+    /// Somebody went back to the list before, and has accepted none since.
+    RolledBack,
 }
 
 impl Hold {
@@ -48,6 +50,7 @@ impl Hold {
             Self::OverBroad => "over_broad",
             Self::Bogon => "bogon",
             Self::Denied => "denied",
+            Self::RolledBack => "rolled_back",
         }
     }
 }

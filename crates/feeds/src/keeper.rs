@@ -1,5 +1,7 @@
 //! All feeds together: which are due, what becomes of what came, and what is told about it.
 
+mod rollback;
+
 use std::fmt::Write as _;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -17,6 +19,8 @@ use crate::obtain::Validators;
 use crate::parse::ParseError;
 use crate::settings::{FeedSettings, OnStale, Settings};
 use crate::store::{self, Kind, Restored, Saved};
+
+pub use rollback::RollbackError;
 
 /// Something that happened to a feed and that an operator should know of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -319,7 +323,10 @@ impl Keeper {
         let Some(feed) = self.feeds.get(index) else { return Finished::nothing() };
         let old = feed.current.as_ref().map(|current| &*current.list);
         let base = feed.base.as_ref().map(|base| guard::Base { list: &base.list, at: base.at });
-        let findings = judge(&list, old, base, &feed.settings.guards, denied);
+        let mut findings = judge(&list, old, base, &feed.settings.guards, denied);
+        if feed.is_rolled_back() {
+            findings.push(rollback::finding());
+        }
         let list = Arc::new(list);
         let is_accepted = feed.acceptance.accepts(&feed.settings, &list);
         if !findings.is_empty() && !is_accepted {
@@ -536,6 +543,7 @@ impl Keeper {
         activate(&contents)?;
         let name = Arc::clone(&feed.settings.name);
         let mut message = changes(&name, &feed.settings.source.shown(), feed.current.as_ref(), &list);
+        feed.before = feed.saved();
         let aged = (store::age_of(checked, now.wall), now.steady);
         let (whole, saved) = (Some(now.steady), now.steady);
         feed.current = Some(Current { list, checked, changed: now.wall, validators, aged, whole, saved });
@@ -543,7 +551,9 @@ impl Keeper {
         feed.counts.updated += 1;
         feed.succeeded(now);
         feed.told = FeedState::Current;
-        let saved = save(&folder, feed, now).and_then(|()| store::remove(&folder, &name, Kind::Held));
+        let saved = save(&folder, feed, now)
+            .and_then(|()| save_before(&folder, feed))
+            .and_then(|()| store::remove(&folder, &name, Kind::Held));
         if let Err(error) = saved {
             let _ = write!(message, "; it could not be kept on disk: {error}");
         }
@@ -592,6 +602,14 @@ fn save(folder: &Path, feed: &mut Feed, now: Now) -> io::Result<()> {
         current.saved = now.steady;
     }
     Ok(())
+}
+
+/// Writes the list before the one in force, where there is one.
+fn save_before(folder: &Path, feed: &Feed) -> io::Result<()> {
+    match &feed.before {
+        Some(before) => store::save(folder, &feed.settings, Kind::Before, before),
+        None => store::remove(folder, &feed.settings.name, Kind::Before),
+    }
 }
 
 /// Writes the list that updates are compared with; says what is wrong with that, for a message.

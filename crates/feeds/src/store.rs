@@ -43,6 +43,8 @@ pub(crate) enum Kind {
     Good,
     /// The update that is held back.
     Held,
+    /// The list that was in force before that one.
+    Before,
     /// The list that updates are compared with besides the one in force.
     Base,
     /// What came of the lists that the configuration accepts, and what was in force before.
@@ -195,6 +197,7 @@ fn path(folder: &Path, name: &str, kind: Kind) -> PathBuf {
     let ending = match kind {
         Kind::Good => "good",
         Kind::Held => "held",
+        Kind::Before => "before",
         Kind::Base => "base",
         Kind::Accepted => "accepted",
     };
@@ -207,6 +210,7 @@ pub struct Restored {
     pub(crate) settings: Arc<FeedSettings>,
     pub(crate) good: Option<Saved>,
     pub(crate) held: Option<Saved>,
+    pub(crate) before: Option<Saved>,
     pub(crate) base: Option<Saved>,
     pub(crate) acceptance: Acceptance,
     /// It is too old, by the time that it was restored at.
@@ -275,6 +279,10 @@ pub fn restore(settings: &Settings, now: Option<Timestamp>) -> Vec<Restored> {
             Ok(held) => (held, None),
             Err(error) => (None, Some(error.to_string())),
         };
+        let (before, before_problem) = match load(&settings.folder, feed, Kind::Before) {
+            Ok(before) => (before, None),
+            Err(error) => (None, Some(error.to_string())),
+        };
         let (base, base_problem) = match load(&settings.folder, feed, Kind::Base) {
             Ok(base) => (base, None),
             Err(error) => (None, Some(error.to_string())),
@@ -283,9 +291,9 @@ pub fn restore(settings: &Settings, now: Option<Timestamp>) -> Vec<Restored> {
             Ok(acceptance) => (acceptance, None),
             Err(error) => (Acceptance::unknown(feed), Some(error.to_string())),
         };
-        let problem = problem.or(held_problem).or(base_problem).or(accepted_problem);
+        let problem = problem.or(held_problem).or(before_problem).or(base_problem).or(accepted_problem);
         let settings = Arc::clone(feed);
-        let mut restored = Restored { settings, is_stale: false, good, held, base, acceptance, problem };
+        let mut restored = Restored { settings, is_stale: false, good, held, before, base, acceptance, problem };
         let age = restored.good().zip(now).map(|(good, now)| age_of(good.checked, now));
         restored.is_stale = age.is_some_and(|age| age > feed.max_age);
         restored

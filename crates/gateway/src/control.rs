@@ -16,7 +16,7 @@ mod questions;
 mod risk;
 pub(crate) mod session;
 mod sink;
-mod spikes;
+pub(crate) mod spikes;
 mod status;
 
 use std::path::{Path, PathBuf};
@@ -274,6 +274,19 @@ impl Gateway for Operated {
         }
         let accepted = self.running.accept_feed(&acceptance.name, &acceptance.sha256);
         accepted.map(|finished| Done { message: finished.message }).map_err(|error| problem(error.to_string()))
+    }
+
+    fn roll_feed_back(&self, name: &str) -> Result<Done, Problem> {
+        if self.running.governing().is_some_and(|governing| governing.is_required()) {
+            // As strict as what accepts a list: either says who is in a network.
+            let name = shown(name);
+            return Err(problem(format!(
+                "changes need approvals here, and so does going back to an earlier list: propose a policy whose network {name} has fixed `addresses` \
+                 in the place of its source, or whose source does not say `accepted` of the list any more where it is in force by that"
+            )));
+        }
+        let rolled_back = self.running.roll_feed_back(name);
+        rolled_back.map(|finished| Done { message: finished.message }).map_err(|error| problem(error.to_string()))
     }
 
     fn key_uses(&self) -> KeyUses {

@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use portcullis_config::Loaded;
 use portcullis_events::EventKind;
-use portcullis_feeds::{AcceptError, Finished, Job, Keeper, Notice, NoticeKind, Now, Outcome, Report};
+use portcullis_feeds::{AcceptError, Finished, Job, Keeper, Notice, NoticeKind, Now, Outcome, Report, RollbackError};
 use portcullis_policy::NetworkContent;
 use portcullis_proxy::Shared;
 use tokio::sync::{mpsc, oneshot};
@@ -188,6 +188,20 @@ impl Running {
             self.tell(&finished.notices);
         }
         accepted
+    }
+
+    /// Puts the list before the one in force back, and holds that one back.
+    ///
+    /// # Errors
+    /// Why not.
+    pub(crate) fn roll_feed_back(&self, name: &str) -> Result<Finished, RollbackError> {
+        let feeds = self.feeds();
+        let now = feeds.now();
+        let finished = feeds.keeper().rollback(name, now, &mut |contents| put_in_force(self.shared(), contents));
+        if let Ok(finished) = &finished {
+            self.tell(&finished.notices);
+        }
+        finished
     }
 
     /// One event for each, and a line in the log.

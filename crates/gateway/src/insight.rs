@@ -3,10 +3,10 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use portcullis_insight::spike::{Due, Explained};
+use portcullis_insight::spike::{Due, Explained, Parts, Remembered};
 use portcullis_insight::{
     Answered, Outlook, Preview, Sample, SampleLimits, Seen, SpikeSettings, Stamped, Watch, Watched, preview,
 };
@@ -14,20 +14,27 @@ use portcullis_policy::{KeptRequest, Policy, Principal};
 use portcullis_proxy::Shared;
 use portcullis_proxy::sampling::{Noted, Tallied};
 use portcullis_risk::Actor;
+use portcullis_store::SpikeBook;
 
-use crate::spiking::{Spike, Spiking};
+use crate::governing::Governing;
+use crate::spiking::{self, Begun, Spike, Spiking};
 use crate::turns::Turns;
 use crate::yielding::{Priority, aside, idling};
 
 /// How often the thread comes by. A worker hands over 512 requests at most in between.
 const TICK: Duration = Duration::from_millis(200);
 
+/// How often what is known of spikes is written down: what a process that is killed loses.
+const FLUSH: Duration = Duration::from_secs(10);
+/// How often it is looked who was let in, which looks at the whole sample.
+const RENEW: Duration = Duration::from_secs(60);
+
 /// The requests that are kept.
 #[derive(Debug)]
 pub(crate) struct Insight {
     kept: Arc<Kept>,
     stop: Arc<AtomicBool>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
     /// One policy is tried at a time.
     trying: Turns,
     /// And one is read and compiled at a time that somebody wants to have tried: that is as much work. Governance tries what it has read already, and
@@ -65,10 +72,12 @@ impl Insight {
     /// No thread.
     pub(crate) fn start(
         limits: SampleLimits,
-        spike: Option<SpikeSettings>,
+        spike: Option<(SpikeSettings, Begun)>,
+        governing: Option<&Arc<Governing>>,
         shared: &Arc<Shared>,
     ) -> std::io::Result<Self> {
-        let spiking = spike.map(|settings| Mutex::new(Spiking::new(settings, shared)));
+        let spiking = spike.map(|(settings, begun)| Spiking::new(settings, begun, shared));
+        let (spiking, book) = spiking.map_or((None, None), |(spiking, book)| (Some(Mutex::new(spiking)), book));
         let sample = Mutex::new(Sample::new(limits));
         let kept = Arc::new(Kept { sample, spiking, watch: Mutex::default(), shared: Arc::clone(shared) });
         let stop = Arc::new(AtomicBool::new(false));
@@ -81,7 +90,21 @@ impl Insight {
                 thread::park_timeout(TICK);
             }
         })?;
-        Ok(Self { kept, stop, thread: Mutex::new(Some(thread)), trying: Turns::default(), reading: Turns::default() })
+        let insight = Self {
+            kept: Arc::clone(&kept),
+            stop: Arc::clone(&stop),
+            threads: Mutex::new(vec![thread]),
+            trying: Turns::default(),
+            reading: Turns::default(),
+        };
+        if let Some(mut book) = book {
+            let governing = governing.cloned();
+            let thread = thread::Builder::new()
+                .name("spikes".to_owned())
+                .spawn(move || kept.keep_spikes(&mut book, governing.as_deref(), &stop))?;
+            insight.threads().push(thread);
+        }
+        Ok(insight)
     }
 
     /// The turn of somebody who wants to have a policy tried.
@@ -122,7 +145,7 @@ impl Insight {
 
     /// The spikes that were explained, the last one first; `None`: nobody looks for them.
     pub(crate) fn spikes(&self) -> Option<(Vec<Spike>, bool)> {
-        let spiking = self.kept.spiking.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner);
+        let spiking = self.kept.spiking()?;
         Some((spiking.found(), spiking.is_learning()))
     }
 
@@ -157,15 +180,83 @@ impl Insight {
     /// Takes no more.
     pub(crate) fn shutdown(&self) {
         self.stop.store(true, Ordering::Release);
-        if let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            thread.thread().unpark();
+        let threads = std::mem::take(&mut *self.threads());
+        threads.iter().for_each(|thread| thread.thread().unpark());
+        for thread in threads {
             // A panic on that thread was reported where it happened.
             let _ = thread.join();
         }
     }
+
+    /// Another configuration comes into force in a moment, with this around its policy.
+    pub(crate) fn read_anew(&self, parts: Parts) {
+        if let Some(mut spiking) = self.kept.spiking() {
+            spiking.read_anew(parts);
+        }
+    }
+
+    /// An identity provider does not have some of its keys any more.
+    pub(crate) fn keys_went(&self, provider: &str) {
+        if let Some(mut spiking) = self.kept.spiking() {
+            spiking.keys_went(provider, Timestamp::now());
+        }
+    }
+
+    fn threads(&self) -> MutexGuard<'_, Vec<JoinHandle<()>>> {
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Kept {
+    fn spiking(&self) -> Option<MutexGuard<'_, Spiking>> {
+        Some(self.spiking.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Keeps in the store what of spikes is to outlast the process, until the end. First it compiles what was in force before: nobody waits for that.
+    fn keep_spikes(&self, book: &mut SpikeBook, governing: Option<&Governing>, stopped: &AtomicBool) {
+        let states = self.spiking().map(|spiking| spiking.states());
+        let changes = states.map(|states| spiking::changes_over_starts(states, governing, &self.shared));
+        if let (Some(mut spiking), Some(changes)) = (self.spiking(), changes) {
+            spiking.note(changes);
+        }
+        let mut remembered = self.spiking().map(|spiking| spiking.remembered());
+        let (mut failing, mut renewed) = (false, Instant::now());
+        loop {
+            let is_last = stopped.load(Ordering::Acquire);
+            let is_due = is_last || renewed.elapsed() >= RENEW;
+            if let Some((remembered, settings)) = remembered.as_mut().filter(|_| is_due) {
+                let sample = self.sample().look_back();
+                *remembered = Arc::new(remembered.renewed(&sample, settings, Timestamp::now()));
+                renewed = Instant::now();
+            }
+            let remembered = remembered.as_ref().filter(|_| is_due).map(|(remembered, _)| &**remembered);
+            let written = self.write_spikes(book, remembered);
+            if let Some(error) = written.as_ref().err().filter(|_| !failing) {
+                tracing::error!(error, "what is known of spikes of refusals is not kept: a restart begins with older");
+            }
+            failing = written.is_err();
+            if is_last {
+                return;
+            }
+            let until = Instant::now() + FLUSH;
+            while !stopped.load(Ordering::Acquire) && Instant::now() < until {
+                thread::park_timeout(until.saturating_duration_since(Instant::now()));
+            }
+        }
+    }
+
+    fn write_spikes(&self, book: &mut SpikeBook, remembered: Option<&Remembered>) -> Result<(), String> {
+        let Some(unsaved) = self.spiking().map(|mut spiking| spiking.take_unsaved()) else { return Ok(()) };
+        // The file is written while nobody waits.
+        if let Err(error) = spiking::write(book, &unsaved) {
+            if let Some(mut spiking) = self.spiking() {
+                spiking.give_back(&unsaved);
+            }
+            return Err(error);
+        }
+        remembered.map_or(Ok(()), |remembered| spiking::write_remembered(book, remembered))
+    }
+
     fn sample(&self) -> MutexGuard<'_, Sample> {
         self.sample.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -169,6 +169,9 @@ impl Running {
     /// One event for each, and a line in the log.
     fn tell_of_keys(&self, notices: &[KeyNotice]) {
         for notice in notices {
+            if let Some(insight) = self.insight().filter(|_| notice.withdrawn > 0) {
+                insight.keys_went(&notice.provider);
+            }
             let kind = match notice.kind {
                 KeyNoticeKind::Updated => {
                     tracing::info!(provider = %notice.provider, "{}", notice.message);

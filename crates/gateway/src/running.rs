@@ -42,6 +42,7 @@ use crate::locating::tell;
 use crate::logins::Logins;
 use crate::pages::OwnPages;
 use crate::revoking::Revoking;
+use crate::spiking::{self, parts_of};
 
 pub(crate) use error::StartError;
 
@@ -110,6 +111,7 @@ impl Running {
         let revoking = Revoking::restored(loaded.store.as_ref(), database.as_ref())?;
         let key_uses = database.as_ref().map(Database::key_uses).transpose()?;
         let begun = Begun::open(loaded.audit.is_some(), database.as_ref())?;
+        let spikes = spiking::Begun::open(&loaded, database.as_ref())?;
         let recorder = Recorder::start(&loaded.events)?;
         let access_log = loaded.events.access_log.as_ref().map(AccessLog::start).transpose()?;
         let tracer = Tracer::start(&loaded.events)?;
@@ -157,8 +159,8 @@ impl Running {
             Some(governing) if governing.is_required() => Versions::Approved,
             Some(_) => Versions::Kept,
         };
-        let spike = fixed.spike.map(|settings| SpikeSettings { versions, ..settings });
-        let insight = fixed.sample.map(|limits| Insight::start(limits, spike, &shared));
+        let spike = fixed.spike.map(|settings| (SpikeSettings { versions, ..settings }, spikes));
+        let insight = fixed.sample.map(|limits| Insight::start(limits, spike, governing.as_ref(), &shared));
         let insight = insight.transpose().map_err(StartError::Insight)?.map(Arc::new);
         let auditing =
             begun.map(|(begun, facts)| Auditing::start(begun, facts, governing.clone(), insight.clone(), &shared));
@@ -311,6 +313,7 @@ impl Running {
         let files = digest(&loaded);
         let facts = self.auditing.as_ref().map(|_| Facts::of(&mut loaded));
         let (settings, restored) = std::mem::take(&mut loaded.feeds);
+        let parts = parts_of(&loaded);
         let before = self.shared.snapshot().load_full();
         let noted = Noted { governing: self.governing.as_deref(), number, by, reason: "found at a reload" };
         let snapshot = snapshot(loaded, Some(&before.authenticator), &self.revoking, &self.sessions, noted)?;
@@ -333,6 +336,9 @@ impl Running {
         self.shared.risk.reconfigure(risk);
         let snapshot = calibrated(snapshot, &self.shared.risk);
         let authenticator = Arc::clone(&snapshot.authenticator);
+        if let Some(insight) = &self.insight {
+            insight.read_anew(parts);
+        }
         self.shared.replace(snapshot);
         settle(self.governing.as_deref(), &self.shared);
         self.keys.watch(&authenticator);

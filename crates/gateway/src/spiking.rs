@@ -1,5 +1,8 @@
 //! Looks for spikes of refusals, and keeps what they were explained by.
 
+mod keeping;
+mod states;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
@@ -8,10 +11,17 @@ use jiff::{SignedDuration, Timestamp};
 use portcullis_events::{Event, EventKind};
 use portcullis_insight::SpikeSettings;
 use portcullis_insight::spike::{
-    BucketCounts, ChangeKind, Due, Explained, Found, InForce, Lookout, Moment, RecentChange,
+    BucketCounts, ChangeKind, Due, Explained, Found, InForce, Lookout, Moment, Parts, RecentChange, Remembered,
 };
+use portcullis_policy::Policy;
 use portcullis_proxy::Shared;
+use portcullis_store::SpikeBook;
 use uuid::Uuid;
+
+pub(crate) use keeping::{Begun, Unsaved, found_in, parts_of};
+pub(crate) use states::State;
+
+use crate::governing::Governing;
 
 /// Spikes that are kept.
 const FOUND: usize = 64;
@@ -23,7 +33,8 @@ pub(crate) struct Spike {
     pub(crate) id: Uuid,
     /// What was said of it last.
     pub(crate) explained: Explained,
-    number: u64,
+    /// Which spike of this process; `None`: of one before.
+    number: Option<u64>,
 }
 
 /// What looks for spikes.
@@ -35,20 +46,80 @@ pub(crate) struct Spiking {
     /// The one that `in_force` was made of: another one may be at the same place once it is gone.
     authenticator: Arc<portcullis_identity::Authenticator>,
     found: VecDeque<Spike>,
+    /// What was read around the policy last. It is in force as soon as another configuration is.
+    parts: Parts,
+    /// What was in force lately, the oldest first; of earlier processes, too.
+    states: Vec<State>,
+    states_changed: bool,
+    /// The spikes of which something else is to be written.
+    unwritten: Vec<Uuid>,
 }
 
 impl Spiking {
-    pub(crate) fn new(settings: SpikeSettings, shared: &Shared) -> Self {
+    pub(crate) fn new(settings: SpikeSettings, begun: Begun, shared: &Shared) -> (Self, Option<SpikeBook>) {
+        let Begun { parts, book, known } = begun;
         let now = Moment { steady: std::time::Duration::ZERO, wall: Timestamp::now() };
         let snapshot = shared.snapshot().load();
         let staged = snapshot.staged.as_ref().map(|staged| Arc::clone(&staged.policy));
-        Self {
-            lookout: Lookout::new(settings, now),
+        let lookout = Lookout::new(settings, now).going_on_from(known.usual.as_ref(), known.remembered);
+        let mut states = known.states;
+        states::push(&mut states, State::of(&snapshot.policy, &parts, now.wall, true));
+        let policy = Arc::clone(&snapshot.policy);
+        let spiking = Self {
+            lookout,
             started: Instant::now(),
-            in_force: InForce { policy: Arc::clone(&snapshot.policy), staged, reading: 0 },
+            in_force: InForce { policy, staged, reading: 0, parts: parts.clone() },
             authenticator: Arc::clone(&snapshot.authenticator),
-            found: VecDeque::new(),
+            found: known.found.into(),
+            parts,
+            states,
+            states_changed: true,
+            unwritten: Vec::new(),
+        };
+        (spiking, book)
+    }
+
+    /// What an earlier process had in force, and this one when it began; with the policy of now, and how far back a change is a suspect.
+    pub(crate) fn states(&self) -> (Vec<State>, Arc<Policy>, std::time::Duration) {
+        (self.states.clone(), Arc::clone(&self.in_force.policy), self.lookout.settings().lookback)
+    }
+
+    /// Notes what an earlier process or this one changed as it began.
+    pub(crate) fn note(&mut self, changes: Vec<RecentChange>) {
+        changes.into_iter().for_each(|change| self.lookout.note(change));
+    }
+
+    /// Another configuration comes into force in a moment, with this around its policy.
+    pub(crate) fn read_anew(&mut self, parts: Parts) {
+        self.parts = parts;
+    }
+
+    /// A provider does not have some of its keys any more.
+    pub(crate) fn keys_went(&mut self, provider: &str, at: Timestamp) {
+        let policy = Arc::clone(&self.in_force.policy);
+        let (kind, before, after) = (ChangeKind::Keys, Arc::clone(&policy), policy);
+        self.lookout.note(RecentChange { at: a_moment_before(at), kind, before, after, about: provider.to_owned() });
+    }
+
+    /// What is to be written since this was asked the last time.
+    pub(crate) fn take_unsaved(&mut self) -> Unsaved {
+        let unwritten = std::mem::take(&mut self.unwritten);
+        Unsaved {
+            usual: self.lookout.usual(),
+            states: std::mem::take(&mut self.states_changed).then(|| self.states.clone()),
+            found: self.found.iter().filter(|spike| unwritten.contains(&spike.id)).cloned().collect(),
         }
+    }
+
+    /// That could not be written.
+    pub(crate) fn give_back(&mut self, unsaved: &Unsaved) {
+        self.states_changed |= unsaved.states.is_some();
+        self.unwritten.extend(unsaved.found.iter().map(|spike| spike.id));
+    }
+
+    /// Whoever was let in before the process began, and how spikes are looked for.
+    pub(crate) fn remembered(&self) -> (Arc<Remembered>, SpikeSettings) {
+        (Arc::clone(self.lookout.remembered()), *self.lookout.settings())
     }
 
     /// Those that were found, the last one first.
@@ -86,19 +157,31 @@ impl Spiking {
         let is_read_anew = !Arc::ptr_eq(&snapshot.authenticator, &self.authenticator);
         let reading = self.in_force.reading + usize::from(is_read_anew);
         let staged = snapshot.staged.as_ref().map(|staged| Arc::clone(&staged.policy));
-        let now = InForce { policy: Arc::clone(&snapshot.policy), staged, reading };
+        let parts = self.parts.clone();
+        let now = InForce { policy: Arc::clone(&snapshot.policy), staged, reading, parts };
         let before = std::mem::replace(&mut self.in_force, now);
         self.authenticator = Arc::clone(&snapshot.authenticator);
-        // It came a moment ago at most: nothing may have been refused before it that it turned.
-        let at = at.checked_sub(SignedDuration::from_secs(1)).unwrap_or(at);
+        let at = a_moment_before(at);
         let after = &self.in_force;
-        if let Some(kind) = after.change_from(&before) {
-            let change = RecentChange { at, kind, before: before.policy.clone(), after: Arc::clone(&after.policy) };
-            self.lookout.note(change);
+        let kinds = after.changes_from(&before);
+        for kind in &kinds {
+            let about = match kind {
+                ChangeKind::Feed => after.policy.networks_other_than(&before.policy).join(", "),
+                _ => String::new(),
+            };
+            // What cannot be undone on requests has no policy that undoes it.
+            let policy = if kind.is_replayed() { &before.policy } else { &after.policy };
+            let (before, after) = (Arc::clone(policy), Arc::clone(&after.policy));
+            self.lookout.note(RecentChange { at, kind: *kind, before, after, about });
+        }
+        if kinds.iter().any(|kind| *kind != ChangeKind::Feed) {
+            states::push(&mut self.states, State::of(&after.policy, &after.parts, at, false));
+            self.states_changed = true;
         }
         if let Some(staged) = after.staged.as_ref().filter(|_| after.stages_other_than(&before)) {
             let (before, after) = (Arc::clone(&after.policy), Arc::clone(staged));
-            self.lookout.note(RecentChange { at, kind: ChangeKind::Rollout, before, after });
+            let (kind, about) = (ChangeKind::Rollout, String::new());
+            self.lookout.note(RecentChange { at, kind, before, after, about });
         }
     }
 
@@ -110,17 +193,19 @@ impl Spiking {
         let mut event = Event::new(EventKind::SpikeExplained, Uuid::now_v7(), now);
         event.policy.version = Some(snapshot.policy.version());
         event.policy.sha256 = Some(snapshot.policy_sha256.clone());
-        let known = self.found.iter_mut().find(|known| known.number == number);
+        let known = self.found.iter_mut().find(|known| known.number == Some(number));
         let words = match known {
             Some(known) => {
                 known.explained = explained;
+                self.unwritten.push(known.id);
                 format!("spike {} looked at again: {words}", known.id)
             }
             None => {
                 if self.found.len() >= FOUND {
                     self.found.pop_front();
                 }
-                self.found.push_back(Spike { id: event.id, explained, number });
+                self.unwritten.push(event.id);
+                self.found.push_back(Spike { id: event.id, explained, number: Some(number) });
                 words
             }
         };
@@ -131,4 +216,35 @@ impl Spiking {
         event.message = Some(words);
         Some(event)
     }
+}
+
+/// It came a moment ago at most: nothing may have been refused before it that it turned.
+fn a_moment_before(at: Timestamp) -> Timestamp {
+    at.checked_sub(SignedDuration::from_secs(1)).unwrap_or(at)
+}
+
+/// What changed from one process to the next, and just before one ended. It compiles the policies of before, where they are kept.
+pub(crate) fn changes_over_starts(
+    (states, present, lookback): (Vec<State>, Arc<Policy>, std::time::Duration),
+    governing: Option<&Governing>,
+    shared: &Shared,
+) -> Vec<RecentChange> {
+    let policy_of = |state: &State| {
+        let loaded = governing?.loaded(state.version)?;
+        let policy = loaded.policy.numbered(state.version);
+        let made = state.calibration.as_deref().and_then(|id| shared.risk.calibration_named(id));
+        let policy = policy.with_calibration(made.map(|made| (Arc::clone(&made.id), made.thresholds)));
+        (policy.sha256() == state.sha256).then(|| Arc::new(policy))
+    };
+    states::changes(&states, &present, (Timestamp::now(), lookback), policy_of)
+}
+
+/// Writes what is to be written; what is not is so the next time.
+pub(crate) fn write(book: &mut SpikeBook, unsaved: &Unsaved) -> Result<(), String> {
+    keeping::write(book, unsaved, Timestamp::now())
+}
+
+/// Writes who was let in.
+pub(crate) fn write_remembered(book: &SpikeBook, remembered: &Remembered) -> Result<(), String> {
+    keeping::write_remembered(book, remembered)
 }

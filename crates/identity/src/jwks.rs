@@ -192,6 +192,12 @@ impl KeySet {
         self.keys.len()
     }
 
+    /// How many of its keys have an id that the other set has for none.
+    pub(crate) fn without(&self, other: &Self) -> usize {
+        let is_there = |id: &str| other.keys.iter().any(|key| key.id.as_deref() == Some(id));
+        self.keys.iter().filter(|key| key.id.as_deref().is_some_and(|id| !is_there(id))).count()
+    }
+
     /// Verifies a token's signature (RFC 7515 section 5.2) and returns the key that did.
     ///
     /// With a `kid` only keys of that id are tried; without, every key of the token's algorithm, at most eight.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Different names that are counted apart.
 const NAMES_MAX: usize = 50_000;
@@ -19,7 +19,7 @@ pub struct Counts {
 }
 
 /// One name and how often it came.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Count {
     /// The name.
     pub name: String,

@@ -101,6 +101,23 @@ impl Policy {
         policy
     }
 
+    /// The networks that hold something else than under that policy, which has the same ones.
+    pub fn networks_other_than(&self, before: &Self) -> Vec<&str> {
+        let content = |policy: &Self, NetworkId(index): NetworkId| {
+            let prefixes = policy.prefixes.as_ref()?.get(index as usize).map(Arc::clone)?;
+            Some((prefixes, policy.network_facts.get(index as usize)?.unknown))
+        };
+        let names = self.network_facts.iter().map(|facts| &*facts.rule.name);
+        let differs = |name: &&str| {
+            let [now, then] = [self, before].map(|policy| content(policy, policy.network_named(name)?));
+            match (now, then) {
+                (Some(now), Some(then)) => now.1 != then.1 || (!Arc::ptr_eq(&now.0, &then.0) && now.0 != then.0),
+                (now, then) => now.is_some() != then.is_some(),
+            }
+        };
+        names.filter(differs).collect()
+    }
+
     /// The calibration that its thresholds are by, where one is in force.
     pub fn calibration(&self) -> Option<&Arc<str>> {
         self.calibrated.as_ref().map(|calibrated| &calibrated.id)

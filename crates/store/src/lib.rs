@@ -1,4 +1,4 @@
-//! Keeps in one SQLite file what must survive a restart: bans and past offences, profiles, what alerts demand, sessions of browsers, identity providers' keys, and the secret that the
+//! Keeps in one SQLite file what must survive a restart: bans and past offences, profiles, what alerts demand, sessions of browsers, identity providers' keys, what is known of spikes of refusals, and the secret that the
 //! keys of profiles are hashed with.
 //!
 //! [`Database`] is the file: it is verified when it is opened, and one that is damaged, of another program or of a newer version is
@@ -34,6 +34,7 @@ mod revocation;
 mod risk;
 mod schema;
 mod sessions;
+mod spikes;
 mod stats;
 #[cfg(test)]
 mod tests;
@@ -50,5 +51,6 @@ pub use power::{BreakGlass, PowerLog, break_glass, end_all_power};
 pub use provider_keys::ProviderKeyBook;
 pub use revocation::{RevocationBook, RevocationFollower, RevocationRow};
 pub use sessions::{KeptSessions, RestoredSessions};
+pub use spikes::SpikeBook;
 pub use stats::StoreStats;
 pub use versions::Versions;

@@ -130,6 +130,11 @@ const STEPS: &[&str] = &[
     ALTER TABLE audit_suppression ADD COLUMN severity TEXT NOT NULL DEFAULT '';
     CREATE TABLE audit_untold (n INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL, message TEXT NOT NULL) STRICT;
     ",
+    // Spikes of refusals: what is known of usual days, and the last ones that were explained. All of it is in the words of who writes it.
+    "
+    CREATE TABLE spike_known (name TEXT PRIMARY KEY NOT NULL, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
+    CREATE TABLE spike_found (n INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, report BLOB NOT NULL) STRICT;
+    ",
 ];
 
 /// Takes the steps before the one that makes this table: what a test of that step begins with.

@@ -114,6 +114,8 @@ event_kinds! {
     AdminFeedRefresh, "admin.feed_refresh", Low;
     /// An operator put an update of a network's list in force that was held back, or tried to.
     AdminFeedAccept, "admin.feed_accept", Medium;
+    /// An operator put the list of a network back that was in force before, or tried to.
+    AdminFeedRollback, "admin.feed_rollback", Medium;
     /// An operator revoked a token, a key or what a principal was issued, or tried to.
     AdminRevoke, "admin.revoke", Medium;
     /// An operator lifted a revocation, or tried to.

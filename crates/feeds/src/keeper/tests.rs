@@ -66,6 +66,11 @@ impl Bench {
         keeper.accept("partner", sha256, at, &mut |contents| activate(contents, activated, *refuses))
     }
 
+    fn rollback(&mut self, at: Now) -> Result<Finished, RollbackError> {
+        let Self { keeper, activated, refuses, .. } = self;
+        keeper.rollback("partner", at, &mut |contents| activate(contents, activated, *refuses))
+    }
+
     fn tick(&mut self, at: Now) -> Vec<Notice> {
         let Self { keeper, activated, .. } = self;
         keeper.tick(at, &mut |contents| activate(contents, activated, false))
@@ -690,4 +695,66 @@ fn where_it_is_not_known_what_entries_did_none_counts() {
     bench.takes(&hosts(100), now(3.0));
     bench.accept(hosts(100).sha256(), now(3.0)).unwrap();
     assert!(!bench.takes(&hosts(40), now(4.0)).is_current);
+}
+
+/// The list before is in force again, also after a start, and whatever the source gives out waits for somebody.
+#[test]
+fn somebody_goes_back_to_the_list_before_and_all_that_follows_is_held() {
+    let mut bench = Bench::new(|_| {});
+    assert_eq!(bench.rollback(now(0.0)), Err(RollbackError::NothingBefore));
+    bench.takes(&hosts(100), now(0.0));
+    assert_eq!(bench.rollback(now(0.1)), Err(RollbackError::NothingBefore));
+    bench.takes(&hosts(101), now(1.0));
+    bench.restart(now(1.5));
+    let finished = bench.rollback(now(2.0)).unwrap();
+    assert_eq!((kinds(&finished.notices), bench.in_force()), (vec![NoticeKind::Updated], Some((100, false))));
+    assert!(finished.message.contains(&**hosts(101).sha256()), "{finished:?}");
+    assert_eq!(
+        bench.rollback(now(2.1)),
+        Err(RollbackError::NothingBefore),
+        "the one that is held is none to go back to"
+    );
+    let held = |bench: &Bench, at: Now| {
+        bench.report(at).held.map(|held| (u32::try_from(held.entries).unwrap(), held.findings.last().unwrap().hold))
+    };
+    assert_eq!(held(&bench, now(2.1)), Some((101, Hold::RolledBack)));
+    // The same one, and others that no guard would hold back.
+    for (count, hours) in [(101, 3.0), (102, 4.0), (99, 5.0)] {
+        let finished = bench.takes(&hosts(count), now(hours));
+        assert!(!finished.is_current, "{finished:?}");
+        assert_eq!((bench.in_force(), held(&bench, now(hours))), (Some((100, false)), Some((count, Hold::RolledBack))));
+        bench.restart(now(hours));
+        assert_eq!(held(&bench, now(hours)), Some((count, Hold::RolledBack)));
+    }
+    // Somebody has looked at it.
+    bench.accept(hosts(99).sha256(), now(6.0)).unwrap();
+    assert_eq!((bench.in_force(), bench.report(now(6.0)).held), (Some((99, false)), None));
+    assert!(bench.takes(&hosts(98), now(7.0)).is_current, "and from then on it follows the source again");
+}
+
+#[test]
+fn a_source_that_gives_out_again_what_is_in_force_is_followed_again() {
+    let mut bench = Bench::new(|_| {});
+    bench.takes(&hosts(100), now(0.0));
+    bench.takes(&hosts(101), now(1.0));
+    bench.rollback(now(2.0)).unwrap();
+    assert!(bench.takes(&hosts(100), now(3.0)).is_current);
+    assert_eq!(bench.report(now(3.0)).held, None);
+    assert!(bench.takes(&hosts(102), now(4.0)).is_current);
+}
+
+#[test]
+fn what_cannot_be_gone_back_to_stays_as_it_is() {
+    let mut bench = Bench::new(|settings| settings.on_stale = OnStale::Undecided);
+    bench.takes(&hosts(100), now(0.0));
+    bench.takes(&hosts(101), now(1.0));
+    bench.refuses = true;
+    assert_eq!(bench.rollback(now(2.0)), Err(RollbackError::Activation("there is no room".into())));
+    assert_eq!((bench.report(now(2.0)).entries, bench.report(now(2.0)).held), (101, None));
+    bench.refuses = false;
+    assert!(matches!(bench.rollback(now(24.5)), Err(RollbackError::TooOld(_))));
+    assert_eq!(bench.keeper.rollback("nobody", now(2.0), &mut |_| Ok(())), Err(RollbackError::Unknown));
+    bench.rollback(now(2.5)).unwrap();
+    // It is as old as it is, and no younger for that.
+    assert_eq!(bench.report(now(2.5)).age, Some(HOUR.mul_f64(2.5)));
 }

@@ -25,6 +25,7 @@ pub(crate) fn run(global: &Global, args: &FeedArgs) -> Exit {
         FeedCommand::Refresh { name } => refresh(global, name),
         FeedCommand::Test(args) => test(global, args),
         FeedCommand::Accept(args) => accept(global, args),
+        FeedCommand::Rollback { name } => roll_back(global, name),
     };
     done.unwrap_or_else(|exit| exit)
 }
@@ -113,6 +114,13 @@ fn refresh(global: &Global, name: &str) -> Result<Exit, Exit> {
 fn accept(global: &Global, args: &FeedAcceptArgs) -> Result<Exit, Exit> {
     let acceptance = Acceptance { name: args.name.clone(), sha256: args.sha256.to_ascii_lowercase() };
     let done: Done = ask(global, async |client| client.post("/v1/feeds/accept", &acceptance).await)?;
+    show(global, &done, || safe(&done.message));
+    Ok(Exit::Success)
+}
+
+fn roll_back(global: &Global, name: &str) -> Result<Exit, Exit> {
+    let name = FeedName { name: name.to_owned() };
+    let done: Done = ask(global, async |client| client.post("/v1/feeds/rollback", &name).await)?;
     show(global, &done, || safe(&done.message));
     Ok(Exit::Success)
 }

@@ -1,28 +1,49 @@
 //! `spike`: why there were more refusals than usual.
 
 use portcullis_admin::api::{Spike, Spikes};
+use portcullis_config::{ProcessEnvironment, store_place};
 
 use crate::cli::args::{Format, Global, SpikeArgs, SpikeCommand};
-use crate::cli::live::{ask, safe, show};
+use crate::cli::live::{ask_or_look, fail, safe, show};
 use crate::cli::output::{answer, remark};
 use crate::cli::table::table;
+use crate::control::spikes::kept;
 use crate::exit::Exit;
 
 pub(crate) fn run(global: &Global, args: &SpikeArgs) -> Exit {
-    let spikes: Spikes = match ask(global, async |client| client.get("/v1/spikes").await) {
+    let asked = match args.offline {
+        true => look(global),
+        false => ask_or_look(global, async |client| client.get("/v1/spikes").await, kept),
+    };
+    let spikes: Spikes = match asked {
         Ok(spikes) => spikes,
         Err(exit) => return exit,
     };
     match &args.command {
         SpikeCommand::List => {
-            show(global, &spikes, || listed(&spikes));
+            show(global, &spikes, || listed(&spikes, args.offline));
             Exit::Success
         }
         SpikeCommand::Explain { id } => explain(global, &spikes, id.as_deref()),
     }
 }
 
-fn listed(spikes: &Spikes) -> String {
+/// What the store has, whether or not a gateway runs.
+fn look(global: &Global) -> Result<Spikes, Exit> {
+    let Some(store) = store_place(&global.config, &ProcessEnvironment).filter(|store| store.path.exists()) else {
+        fail(global, "there is no store to look into");
+        return Err(Exit::Unreachable);
+    };
+    kept(&store).map_err(|error| {
+        fail(global, &error);
+        Exit::Unreachable
+    })
+}
+
+fn listed(spikes: &Spikes, offline: bool) -> String {
+    if spikes.spikes.is_empty() && offline {
+        return "no spike is kept".to_owned();
+    }
     if spikes.spikes.is_empty() {
         let why = if spikes.learning { "what is usual is still being learnt" } else { "as many refusals as usual" };
         return format!("no spike: {why}");

@@ -43,6 +43,7 @@ fn kind(kind: ActionKind) -> EventKind {
         ActionKind::AuditSuppress => EventKind::AdminAuditSuppress,
         ActionKind::FeedRefresh => EventKind::AdminFeedRefresh,
         ActionKind::FeedAccept => EventKind::AdminFeedAccept,
+        ActionKind::FeedRollback => EventKind::AdminFeedRollback,
         ActionKind::Revoke => EventKind::AdminRevoke,
         ActionKind::RevokeLift => EventKind::AdminRevokeLift,
         ActionKind::PolicyPropose => EventKind::AdminPolicyPropose,

@@ -4,7 +4,7 @@ use portcullis_admin::Told;
 use portcullis_admin::api::{Spike as Shown, Spikes};
 
 use crate::running::Running;
-use crate::spiking::Spike;
+use crate::spiking::{Spike, found_in};
 
 /// All of them, the last one first.
 ///
@@ -17,6 +17,16 @@ pub(super) fn shown(running: &Running) -> Result<Spikes, String> {
     };
     let spikes: Result<_, _> = spikes.iter().map(one).collect();
     Ok(Spikes { spikes: spikes.map_err(|error| error.to_string())?, learning })
+}
+
+/// Those that a store has, the last one first: for whoever asks while no gateway runs.
+///
+/// # Errors
+/// A sentence: it cannot be used.
+pub(crate) fn kept(store: &portcullis_store::Settings) -> Result<Spikes, String> {
+    let spikes = found_in(store)?;
+    let spikes: Result<_, _> = spikes.iter().map(one).collect();
+    Ok(Spikes { spikes: spikes.map_err(|error| error.to_string())?, learning: false })
 }
 
 fn one(spike: &Spike) -> Result<Shown, serde_json::Error> {

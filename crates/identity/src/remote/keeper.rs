@@ -57,7 +57,7 @@ pub(crate) fn restore(all: &[Arc<RemoteKeys>], saved: &[SavedKeys], now: Timesta
                 (KeyNoticeKind::Failed, message)
             }
         };
-        Some(KeyNotice { provider: Arc::clone(name), kind, message })
+        Some(KeyNotice { provider: Arc::clone(name), kind, message, withdrawn: 0 })
     };
     all.iter().filter_map(begin).collect()
 }
@@ -71,6 +71,8 @@ pub struct KeyNotice {
     pub kind: KeyNoticeKind,
     /// In a sentence.
     pub message: String,
+    /// How many keys that had an id are not there any more.
+    pub withdrawn: usize,
 }
 
 /// What happened.
@@ -199,6 +201,7 @@ impl KeyKeeper {
         };
         watched.under_way = false;
         watched.cooled = steady.saturating_add(keys.source.cooldown);
+        let mut withdrawn = 0;
         let notice = match result {
             Ok(taken) => {
                 keys.confirm(wall);
@@ -211,8 +214,9 @@ impl KeyKeeper {
                 match taken {
                     Taken::Same if recovered => Some((KeyNoticeKind::Updated, of("confirmed again".to_owned()))),
                     Taken::Same => None,
-                    Taken::Other { tag, keys: count, skipped } => {
+                    Taken::Other { tag, keys: count, withdrawn: gone, skipped } => {
                         watched.tag = tag;
+                        withdrawn = gone;
                         let skipped = skipped.map_or_else(String::new, |why| format!("; left out: {why}"));
                         Some((KeyNoticeKind::Updated, of(format!("{count} in force{skipped}"))))
                     }
@@ -230,7 +234,8 @@ impl KeyKeeper {
             }
         };
         keys.end(watched.problem.is_none());
-        notice.map(|(kind, message)| watched.notice(kind, message)).into_iter().collect()
+        let notice = notice.map(|(kind, message)| KeyNotice { withdrawn, ..watched.notice(kind, message) });
+        notice.into_iter().collect()
     }
 
     /// What was confirmed since this was asked the last time, so that it can be kept.
@@ -291,14 +296,14 @@ impl Watched {
     }
 
     fn notice(&self, kind: KeyNoticeKind, message: String) -> KeyNotice {
-        KeyNotice { provider: Arc::clone(&self.keys.provider), kind, message }
+        KeyNotice { provider: Arc::clone(&self.keys.provider), kind, message, withdrawn: 0 }
     }
 }
 
 /// What was done with a set.
 enum Taken {
     Same,
-    Other { tag: Option<Tag>, keys: usize, skipped: Option<String> },
+    Other { tag: Option<Tag>, keys: usize, withdrawn: usize, skipped: Option<String> },
 }
 
 /// Holds a set that can be used.
@@ -311,7 +316,10 @@ fn take(keys: &RemoteKeys, brought: Brought) -> Result<Taken, String> {
     let listed =
         |problems: &[crate::KeySetProblem]| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
     let (set, skipped) = KeySet::parse_published(&text).map_err(|problems| listed(&problems))?;
-    let taken = Taken::Other { tag, keys: set.len(), skipped: (!skipped.is_empty()).then(|| cut(&listed(&skipped))) };
+    let before = keys.text().and_then(|text| KeySet::parse_published(std::str::from_utf8(&text).ok()?).ok());
+    let withdrawn = before.map_or(0, |(before, _)| before.without(&set));
+    let skipped = (!skipped.is_empty()).then(|| cut(&listed(&skipped)));
+    let taken = Taken::Other { tag, keys: set.len(), withdrawn, skipped };
     keys.replace(set, text.into_bytes().into());
     Ok(taken)
 }

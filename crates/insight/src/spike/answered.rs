@@ -8,7 +8,9 @@ use portcullis_policy::{KeptRequest, PrincipalKind};
 use crate::sample::{Answered, Outlook, Seen, network_of};
 use crate::spike::familiar::place;
 
-/// Of those who come to a place so many are refused, in percent: then it is the place's doing.
+/// Of those who come to a place so many are refused, in percent: then it is the place's doing, wherever they come from.
+const NEARLY_ALL: usize = 80;
+/// So many are enough where they come from several networks, or nobody comes from elsewhere.
 const MANY: usize = 33;
 /// Or so many, where they are several.
 const SOME: usize = 15;
@@ -90,12 +92,21 @@ impl Upstreams {
         let refused = from.len();
         let there = place.before.iter().filter(|who| place.answered.contains(*who) || place.refused.contains_key(*who));
         let there = there.count();
-        // A few of one network may be one who has several accounts, unless nobody comes from elsewhere.
+        // Some of one network may be one who has several accounts, unless nobody comes from elsewhere, or hardly anybody is left.
         let first = from.first().copied().flatten();
         let others = from.iter().any(|network| *network != first);
         let alone = place.networks.iter().all(|network| Some(*network) == first);
-        let least = if refused >= SEVERAL && (others || alone) { SOME } else { MANY };
-        there > 0 && refused * 100 >= there * least
+        let is_least = |percent: usize| refused * 100 >= there * percent;
+        let several = others || alone;
+        // One among others does something else than they.
+        let is_one_of_many = refused == 1 && there > 1;
+        match refused {
+            0 => false,
+            _ if is_least(NEARLY_ALL) => true,
+            _ if is_one_of_many || !several => false,
+            SEVERAL.. => is_least(SOME),
+            _ => is_least(MANY),
+        }
     }
 }
 

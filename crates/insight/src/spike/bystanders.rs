@@ -79,13 +79,14 @@ struct Regular<'s> {
 }
 
 impl Bystanders {
-    /// Of the refusals of a spike that began at `onset`, at `until`.
+    /// Of the refusals of a spike that began at `onset`, at `until`. `change`: it is asked who came since anything was refused
+    /// after that, and not since credentials began to fail.
     pub(super) fn of(
         refused: &[&Seen],
         sample: &Outlook,
         familiar: &Familiar,
-        onset: Timestamp,
-        until: Timestamp,
+        (onset, until): (Timestamp, Timestamp),
+        change: Option<Timestamp>,
     ) -> Self {
         let mut bystanders = Self::default();
         let mut times = Vec::new();
@@ -96,6 +97,8 @@ impl Bystanders {
             if is_failed_credential(code) {
                 one.failed += 1;
                 bystanders.failed += 1;
+            }
+            if change.map_or(is_failed_credential(code), |change| request.now >= change) {
                 times.push(request.now);
             }
             if request.principal().is_none() && !familiar.has_place(request) && one.strange.len() < PLACES_MAX {
@@ -176,6 +179,16 @@ impl Bystanders {
             ..Usual::default()
         };
         others.verdict() == Verdict::Disturbed
+    }
+
+    /// Whether hardly anybody who came regularly comes through from anywhere.
+    pub(super) fn are_all_gone(&self) -> bool {
+        let all = Usual {
+            expected: self.together.expected + self.elsewhere.expected,
+            seen: self.together.seen + self.elsewhere.seen,
+            ..Usual::default()
+        };
+        all.verdict() == Verdict::Disturbed
     }
 
     /// Whether it looks like one of somebody who came regularly from that very address and does not any more.

@@ -4,18 +4,20 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use portcullis_policy::KeptRequest;
+use portcullis_policy::{KeptRequest, Policy};
 
 use crate::counts::Counts;
 use crate::impact::user;
 use crate::sample::{Answered, Outlook, Seen, network_text};
 use crate::spike::SpikeSettings;
 use crate::spike::answered::Upstreams;
+use crate::spike::blind::{self, Sight};
 use crate::spike::bystanders::Bystanders;
 use crate::spike::changes::{ChangeKind, RecentChange, Versions};
 use crate::spike::classes::{Circumstances, Class};
 use crate::spike::familiar::Familiar;
 use crate::spike::fix;
+use crate::spike::remembered::Remembered;
 use crate::spike::report::{Cause, CauseKind, Explained};
 use crate::words::{counted, number};
 
@@ -35,14 +37,21 @@ pub struct Window {
 /// For so many seconds, and so many buckets at least, of the time before it is looked at what is usual.
 const BASELINE: (u64, u32) = (600, 12);
 /// A release comes to few callers at first: for so many seconds, and buckets at least, before it comes to many.
-const FIRST_CALLERS: (u64, u32) = (300, 6);
+pub(super) const FIRST_CALLERS: (u64, u32) = (300, 6);
+/// What cannot be undone on requests brings a spike about so soon, in seconds, and in buckets at least.
+const AT_ONCE: (u64, u32) = (30, 3);
 /// What is less than this share of a spike is not named, in percent.
 const NAMED: u64 = 2;
 /// Causes that are named.
 const CAUSES: usize = 3;
 
-/// Explains a spike. `changes` are those of the last while, the oldest first.
-pub fn explain(window: &Window, sample: &Outlook, changes: &[RecentChange], settings: &SpikeSettings) -> Explained {
+/// Explains a spike. `changes` are those of the last while, the oldest first; `remembered` is whoever was let in before the process began.
+pub fn explain(
+    window: &Window,
+    (sample, remembered): (&Outlook, &Remembered),
+    changes: &[RecentChange],
+    settings: &SpikeSettings,
+) -> Explained {
     let Window { onset, until, .. } = *window;
     let long_before = |(seconds, buckets)| {
         let span = settings.at_least(seconds, buckets);
@@ -51,15 +60,20 @@ pub fn explain(window: &Window, sample: &Outlook, changes: &[RecentChange], sett
     let from = onset.checked_sub(settings.at_least(settings.lookback.as_secs(), 1)).unwrap_or(Timestamp::MIN);
     // Also one that came behind the onset, which is the beginning of a bucket and may be some buckets early: it turned what came after it alone.
     let suspects: Vec<&RecentChange> = changes.iter().filter(|change| (from..=until).contains(&change.at)).collect();
-    let familiar = Familiar::of(sample, onset, settings.at_least(FIRST_CALLERS.0, FIRST_CALLERS.1));
+    let familiar = Familiar::of(sample, remembered, onset, settings.at_least(FIRST_CALLERS.0, FIRST_CALLERS.1));
     let between = |from: Timestamp, to: Timestamp| -> Vec<&Seen> {
         let within = |seen: &&Arc<Seen>| (from..to).contains(&seen.request.now);
         sample.refusals.iter().filter(within).map(|seen| &**seen).collect()
     };
     let (refused, usual) = (between(onset, until), between(long_before(BASELINE), onset));
-    let bystanders = Bystanders::of(&refused, sample, &familiar, onset, until);
+    let beside = |change| Bystanders::of(&refused, sample, &familiar, (onset, until), change);
+    let bystanders = beside(None);
     let upstreams = Upstreams::of(&refused, sample, onset);
-    let circumstances = Circumstances::new(&suspects, &familiar, &bystanders, &upstreams, &refused);
+    let at_once = settings.at_least(AT_ONCE.0, AT_ONCE.1);
+    let since = blind::last(&suspects, onset, at_once);
+    let since = since.map(|change| beside(Some(change.at)));
+    let sight = Sight { familiar: &familiar, since: since.as_ref().unwrap_or(&bystanders), onset, at_once };
+    let circumstances = Circumstances::new(&suspects, (&bystanders, sight), &upstreams, &refused);
     let classes = circumstances.classified(&refused);
     let usual_classes = circumstances.classified(&usual);
     let excess = window.observed.saturating_sub(window.expected);
@@ -85,6 +99,10 @@ pub fn explain(window: &Window, sample: &Outlook, changes: &[RecentChange], sett
         let seens = classes.get(&class).map(Vec::as_slice).unwrap_or_default();
         named.push(teller.cause(&class, requests, seens));
     }
+    // What is left of others is more than what was to be expected of them.
+    let is_left = left.saturating_mul(100) >= excess.saturating_mul(NAMED);
+    let others = classes.get(&Class::Other).map(Vec::as_slice).filter(|_| is_left).unwrap_or_default();
+    let (ruled_out, not_ruled_out) = cleared(&suspects, &classes, others, &familiar);
     Explained {
         onset,
         until,
@@ -93,7 +111,8 @@ pub fn explain(window: &Window, sample: &Outlook, changes: &[RecentChange], sett
         looked_at: refused.len() as u64,
         causes: named,
         unexplained: left,
-        ruled_out: ruled_out(&suspects, &classes),
+        ruled_out,
+        not_ruled_out,
         revision: 0,
     }
 }
@@ -144,8 +163,12 @@ impl Teller<'_> {
                 (CauseKind::Upstream, what, Some(fix::of_upstream(seens)))
             }
             Class::Keys => {
-                let what =
-                    format!("credentials that do not verify ({}); {who}: see the provider's keys", top(&reasons));
+                let withdrawn = changes.iter().rev().find(|change| change.kind == ChangeKind::Keys);
+                let since = withdrawn.map_or_else(String::new, |change| format!("; {}", blind::in_words(change)));
+                let what = format!(
+                    "credentials that do not verify ({}){since}; {who}: see the provider's keys",
+                    top(&reasons)
+                );
                 (CauseKind::Keys, what, Some(fix::of_keys(seens)))
             }
             Class::Release => {
@@ -202,13 +225,52 @@ impl Teller<'_> {
         let [before, after] = [&change.before, &change.after].map(|policy| fix::short(policy));
         let (kind, what) = match change.kind {
             ChangeKind::Policy => (CauseKind::ConfigChange, format!("policy {after} in place of {before}")),
+            ChangeKind::Routes => {
+                (CauseKind::ConfigChange, format!("the routes (`[[route]]`) around the policy {after}, read anew"))
+            }
             ChangeKind::Configuration => {
                 (CauseKind::ConfigChange, format!("the configuration around the policy {after}, read anew"))
             }
             ChangeKind::Rollout => {
                 (CauseKind::ConfigChange, format!("policy {after}, which is rolled out beside {before},"))
             }
-            ChangeKind::Feed => (CauseKind::FeedChange, "another list of a network".to_owned()),
+            ChangeKind::Feed if change.about.is_empty() => {
+                (CauseKind::FeedChange, "another list of a network".to_owned())
+            }
+            ChangeKind::Feed => (CauseKind::FeedChange, format!("another list of the network {}", change.about)),
+            ChangeKind::Calibration => {
+                let named =
+                    |policy: &Policy| policy.calibration().map_or_else(|| "none".to_owned(), |id| id.to_string());
+                let what = format!(
+                    "calibration {} of the risk in place of {} at {:.0} asks more of these than they have shown, or turns them away; {who}",
+                    named(&change.after),
+                    named(&change.before),
+                    change.at
+                );
+                let fix = fix::of_change(
+                    change,
+                    seens,
+                    self.sample,
+                    self.circumstances.familiar,
+                    (self.versions, self.until),
+                );
+                return (CauseKind::CalibrationChange, what, Some(fix));
+            }
+            ChangeKind::Identity => {
+                let what = format!(
+                    "{}: since then the credentials of these are not taken, and of those who came as ever hardly any comes through; {who}",
+                    blind::in_words(change)
+                );
+                return (CauseKind::ConfigChange, what, Some(fix::of_blind("[identity]", seens)));
+            }
+            ChangeKind::ClientAddress => {
+                let what = format!(
+                    "{}: since then nobody comes from where people came as ever, and these come from where nobody was let in before; {who}",
+                    blind::in_words(change)
+                );
+                return (CauseKind::ConfigChange, what, Some(fix::of_blind("[client_address]", seens)));
+            }
+            ChangeKind::Keys | ChangeKind::Start => (CauseKind::ConfigChange, change.about.clone()),
         };
         let summary = format!("{what} at {:.0} turned these away, by {rule}; {who}", change.at);
         let fix = fix::of_change(change, seens, self.sample, self.circumstances.familiar, (self.versions, self.until));
@@ -223,20 +285,37 @@ fn answer(answered: Answered) -> String {
     }
 }
 
-/// Changes that came in time and turned nothing.
-fn ruled_out(changes: &[&RecentChange], classes: &HashMap<Class, Vec<&Seen>>) -> Vec<String> {
-    let mut said = Vec::new();
+/// Changes that came in time: those that turned nothing, and those of which that is not known.
+fn cleared(
+    changes: &[&RecentChange],
+    classes: &HashMap<Class, Vec<&Seen>>,
+    left: &[&Seen],
+    familiar: &Familiar,
+) -> (Vec<String>, Vec<String>) {
+    let (mut ruled_out, mut not_ruled_out) = (Vec::new(), Vec::new());
     for (index, change) in changes.iter().enumerate() {
         if classes.contains_key(&Class::Change(index)) {
             continue;
         }
-        let what = match change.kind {
-            ChangeKind::Policy => "the policy of",
-            ChangeKind::Configuration => "the configuration of",
-            ChangeKind::Rollout => "the policy that is rolled out since",
-            ChangeKind::Feed => "the list of",
-        };
-        said.push(format!("{what} {:.0}: with it undone all of these would be refused as well", change.at));
+        let may_be = !change.kind.is_replayed() || change.kind == ChangeKind::Configuration;
+        match blind::not_ruled_out(change, left, familiar).filter(|_| may_be) {
+            Some(said) => not_ruled_out.push(said),
+            None => ruled_out.extend(turned_nothing(change)),
+        }
     }
-    said
+    (ruled_out, not_ruled_out)
+}
+
+/// `None`: nothing that is undone shows that.
+fn turned_nothing(change: &RecentChange) -> Option<String> {
+    let what = match change.kind {
+        ChangeKind::Policy => "the policy of",
+        ChangeKind::Routes => "the routes of",
+        ChangeKind::Configuration => "the configuration of",
+        ChangeKind::Rollout => "the policy that is rolled out since",
+        ChangeKind::Feed => "the list of",
+        ChangeKind::Calibration => "the calibration of",
+        ChangeKind::Identity | ChangeKind::ClientAddress | ChangeKind::Keys | ChangeKind::Start => return None,
+    };
+    Some(format!("{what} {:.0}: with it undone all of these would be refused as well", change.at))
 }

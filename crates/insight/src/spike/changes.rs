@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use portcullis_policy::Policy;
+use serde::{Deserialize, Serialize};
 
 /// A change of what decides.
 #[derive(Debug, Clone)]
@@ -12,10 +13,12 @@ pub struct RecentChange {
     pub at: Timestamp,
     /// What changed.
     pub kind: ChangeKind,
-    /// The policy that was in force until then.
+    /// The policy that was in force until then; of what cannot be undone on requests that were made, the one that came.
     pub before: Arc<Policy>,
     /// The one that came.
     pub after: Arc<Policy>,
+    /// What it is about, in a few words, where that is more than the policies say: a version of the program, the name of a list. Else empty.
+    pub about: String,
 }
 
 /// What changed.
@@ -23,12 +26,35 @@ pub struct RecentChange {
 pub enum ChangeKind {
     /// The policy.
     Policy,
-    /// The configuration around the same policy: its routes, for one.
+    /// `[[route]]` around the same policy.
+    Routes,
+    /// Something else of the configuration around it.
     Configuration,
+    /// The thresholds of risk, which were worked out from good traffic.
+    Calibration,
+    /// `[identity]`, or a file by which callers are known. What a credential said under the one before is not known: it cannot be undone on requests
+    /// that were made.
+    Identity,
+    /// `[client_address]`: whose word about addresses is believed. Which address another word would have given is not known either.
+    ClientAddress,
+    /// Keys that an identity provider does not have any more. What was signed with them cannot be verified again.
+    Keys,
+    /// The process began anew, perhaps with another version of the program: none of the one before decides any more.
+    Start,
     /// A version decides for some callers, that is rolled out.
     Rollout,
     /// The list of a network that keeps itself current.
     Feed,
+}
+
+impl ChangeKind {
+    /// Whether requests that were made can be decided on with it undone.
+    pub fn is_replayed(self) -> bool {
+        match self {
+            Self::Policy | Self::Routes | Self::Configuration | Self::Calibration | Self::Rollout | Self::Feed => true,
+            Self::Identity | Self::ClientAddress | Self::Keys | Self::Start => false,
+        }
+    }
 }
 
 /// How an earlier policy comes back.
@@ -81,6 +107,9 @@ impl ChangeLog {
         let later = self.changes.remove(index + 1);
         if let Some(first) = self.changes.get_mut(index) {
             first.after = later.after;
+            if first.about != later.about {
+                first.about.clear();
+            }
         }
         true
     }
@@ -96,6 +125,19 @@ impl ChangeLog {
     }
 }
 
+/// What the files around the policy hold, part by part: digests, of which nothing but whether they differ is asked.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parts {
+    /// `[[route]]`
+    pub routes: String,
+    /// `[identity]`, and the files by which callers are known.
+    pub identity: String,
+    /// `[client_address]`
+    pub client_address: String,
+    /// All other tables.
+    pub others: String,
+}
+
 /// What is in force, as far as it can be a suspect.
 #[derive(Debug, Clone)]
 pub struct InForce {
@@ -105,23 +147,37 @@ pub struct InForce {
     pub staged: Option<Arc<Policy>>,
     /// Another number: the configuration was read anew.
     pub reading: usize,
+    /// What was read around the policy.
+    pub parts: Parts,
 }
 
 impl InForce {
-    /// What has changed in place of that.
-    pub fn change_from(&self, before: &Self) -> Option<ChangeKind> {
-        if Arc::ptr_eq(&self.policy, &before.policy) {
-            return None;
-        }
+    /// What has changed in place of that, each once.
+    pub fn changes_from(&self, before: &Self) -> Vec<ChangeKind> {
         let (one, other) = (&before.policy, &self.policy);
-        if one.sha256() != other.sha256() {
-            return Some(ChangeKind::Policy);
+        let mut kinds = Vec::new();
+        let mut note = |differs: bool, kind: ChangeKind| {
+            if differs {
+                kinds.push(kind);
+            }
+        };
+        let is_read_anew = self.reading != before.reading;
+        let is_other_policy = one.sha256() != other.sha256();
+        let around = |part: fn(&Parts) -> &String| is_read_anew && part(&self.parts) != part(&before.parts);
+        note(is_other_policy, ChangeKind::Policy);
+        // Of an other policy both are undone at once.
+        note(!is_other_policy && around(|parts| &parts.routes), ChangeKind::Routes);
+        note(!is_other_policy && around(|parts| &parts.others), ChangeKind::Configuration);
+        note(around(|parts| &parts.identity), ChangeKind::Identity);
+        note(around(|parts| &parts.client_address), ChangeKind::ClientAddress);
+        let is_calibrated_anew = one.calibration() != other.calibration();
+        let is_same_otherwise = kinds.is_empty() && !Arc::ptr_eq(one, other);
+        if is_same_otherwise && is_calibrated_anew {
+            kinds.push(ChangeKind::Calibration);
+        } else if is_same_otherwise && !is_read_anew {
+            kinds.push(ChangeKind::Feed);
         }
-        if self.reading != before.reading {
-            return Some(ChangeKind::Configuration);
-        }
-        // Thresholds that were worked out anew are no suspect: what they turn is judged by them, and they are said where risk is.
-        (one.calibration() == other.calibration()).then_some(ChangeKind::Feed)
+        kinds
     }
 
     /// Whether another version is being rolled out.
@@ -143,7 +199,7 @@ mod tests {
     }
 
     fn in_force(policy: &Arc<Policy>, reading: usize) -> InForce {
-        InForce { policy: Arc::clone(policy), staged: None, reading }
+        InForce { policy: Arc::clone(policy), staged: None, reading, parts: Parts::default() }
     }
 
     #[test]
@@ -155,20 +211,43 @@ mod tests {
         };
         let again = Arc::new(Policy::clone(&one));
         let (first, second) = (calibrated(&one, "c1-00000000", 1_000), calibrated(&one, "c2-00000000", 3_000));
-        let check = |before: &Arc<Policy>, after: &Arc<Policy>, readings: [usize; 2], expected: Option<ChangeKind>| {
+        let check = |before: &Arc<Policy>, after: &Arc<Policy>, readings: [usize; 2], expected: &[ChangeKind]| {
             let [before, after] = [in_force(before, readings[0]), in_force(after, readings[1])];
-            assert_eq!(after.change_from(&before), expected);
+            assert_eq!(after.changes_from(&before), expected);
         };
-        check(&one, &one, [1, 2], None);
-        check(&one, &other, [1, 2], Some(ChangeKind::Policy));
-        check(&one, &other, [1, 1], Some(ChangeKind::Policy));
-        check(&one, &again, [1, 1], Some(ChangeKind::Feed));
-        // The lists are what they were: routes are not.
-        check(&one, &again, [1, 2], Some(ChangeKind::Configuration));
-        check(&one, &first, [1, 1], None);
-        check(&first, &second, [1, 1], None);
-        check(&second, &one, [1, 1], None);
-        check(&first, &calibrated(&other, "c1-00000000", 1_000), [1, 1], Some(ChangeKind::Policy));
+        check(&one, &one, [1, 2], &[]);
+        check(&one, &other, [1, 2], &[ChangeKind::Policy]);
+        check(&one, &other, [1, 1], &[ChangeKind::Policy]);
+        check(&one, &again, [1, 1], &[ChangeKind::Feed]);
+        // What was read anew and is the same all over is no change.
+        check(&one, &again, [1, 2], &[]);
+        check(&one, &first, [1, 1], &[ChangeKind::Calibration]);
+        check(&first, &second, [1, 1], &[ChangeKind::Calibration]);
+        check(&second, &one, [1, 1], &[ChangeKind::Calibration]);
+        check(&first, &calibrated(&other, "c1-00000000", 1_000), [1, 1], &[ChangeKind::Policy]);
+    }
+
+    /// What is around the policy is told by its part.
+    #[test]
+    fn what_was_read_anew_around_the_policy_is_told_by_its_part() {
+        let [one, other] = ["aa", "bb"].map(policy);
+        let again = Arc::new(Policy::clone(&one));
+        let check = |after: &Arc<Policy>, edit: fn(&mut Parts), expected: &[ChangeKind]| {
+            let before = in_force(&one, 1);
+            let mut now = in_force(after, 2);
+            edit(&mut now.parts);
+            assert_eq!(now.changes_from(&before), expected);
+        };
+        check(&again, |parts| parts.routes = "r".to_owned(), &[ChangeKind::Routes]);
+        check(&again, |parts| parts.others = "o".to_owned(), &[ChangeKind::Configuration]);
+        check(&again, |parts| parts.identity = "i".to_owned(), &[ChangeKind::Identity]);
+        check(&again, |parts| parts.client_address = "c".to_owned(), &[ChangeKind::ClientAddress]);
+        let all = |parts: &mut Parts| {
+            *parts = Parts { routes: "r".into(), identity: "i".into(), client_address: "c".into(), others: "o".into() };
+        };
+        let around = [ChangeKind::Identity, ChangeKind::ClientAddress];
+        check(&again, all, &[[ChangeKind::Routes, ChangeKind::Configuration], around].concat());
+        check(&other, all, &[&[ChangeKind::Policy][..], &around].concat());
     }
 
     #[test]
@@ -193,7 +272,8 @@ mod tests {
         let policies: Vec<Arc<Policy>> = (0..200).map(|number| policy(&format!("{number:02x}"))).collect();
         let note = |log: &mut ChangeLog, second: usize, kind: ChangeKind| {
             let [before, after] = [second, second + 1].map(|index| Arc::clone(&policies[index]));
-            log.note(RecentChange { at: at(i64::try_from(second).unwrap()), kind, before, after });
+            let at = at(i64::try_from(second).unwrap());
+            log.note(RecentChange { at, kind, before, after, about: String::new() });
         };
         note(&mut log, 0, ChangeKind::Policy);
         (1..60).for_each(|second| note(&mut log, second, ChangeKind::Feed));

@@ -3,6 +3,8 @@
 //! A spike is one on both charts, so that more traffic with as many refusals among it is none. The mean follows slowly and not beyond three
 //! deviations at once, and stands still while there is a spike: what is unusual does not become usual by lasting for some minutes.
 
+use serde::{Deserialize, Serialize};
+
 use crate::spike::SpikeSettings;
 
 /// Buckets from which nothing but the mean is learnt.
@@ -19,6 +21,8 @@ const DISPERSION_MAX: f64 = 9.0;
 const SLACK: f64 = 0.5;
 /// So long without a spike ends one, in seconds: three buckets of the default length, and never fewer.
 const QUIET: u64 = 30;
+/// No bucket has more of anything.
+const LARGEST: f64 = 1e12;
 const LEAST_QUIET: u32 = 3;
 /// After so long what lasts is usual, in seconds: half an hour; of long buckets at least so many.
 const USUAL: u64 = 30 * 60;
@@ -31,6 +35,22 @@ pub struct BucketCounts {
     pub requests: u64,
     /// Those that the gateway refused, or their upstream with 401 or 403.
     pub refused: u64,
+}
+
+/// What is usual, beyond the charts that learnt it.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Usual {
+    /// How long a bucket is, in milliseconds.
+    bucket_ms: u64,
+    /// Refusals of a bucket.
+    mean: f64,
+    /// Their part in all requests.
+    share: f64,
+    /// Requests of a bucket.
+    traffic: f64,
+    /// How many times as large as the mean the variance is.
+    dispersion: f64,
 }
 
 /// How it stands after a bucket.
@@ -98,6 +118,33 @@ impl Charts {
             usual: settings.buckets(USUAL).max(LEAST_USUAL),
         };
         Self { bounds, ..Self::default() }
+    }
+
+    /// What is usual; `None`: that is not known yet.
+    pub fn usual(&self, settings: &SpikeSettings) -> Option<Usual> {
+        (self.buckets >= LEARNT).then_some(Usual {
+            bucket_ms: milliseconds(settings),
+            mean: self.mean,
+            share: self.share,
+            traffic: self.traffic,
+            dispersion: self.dispersion(),
+        })
+    }
+
+    /// Goes on from what was usual, and says whether it does: not from what is no count, nor from buckets of another length.
+    pub fn go_on_from(&mut self, usual: &Usual, settings: &SpikeSettings) -> bool {
+        let Usual { bucket_ms, mean, share, traffic, dispersion } = *usual;
+        let is_count = |value: f64| (0.0..=LARGEST).contains(&value);
+        let is_usable = bucket_ms == milliseconds(settings)
+            && is_count(mean)
+            && is_count(traffic)
+            && (0.0..=1.0).contains(&share)
+            && is_count(dispersion);
+        if is_usable {
+            (self.mean, self.share, self.traffic, self.dispersion) = (mean, share, traffic, dispersion);
+            self.buckets = LEARNT;
+        }
+        is_usable
     }
 
     /// How it would stand if no more came into the bucket that is being filled. That is never earlier than it is right: of what is usual a whole bucket
@@ -200,6 +247,10 @@ impl Charts {
     }
 }
 
+fn milliseconds(settings: &SpikeSettings) -> u64 {
+    u64::try_from(settings.bucket.as_millis()).unwrap_or(u64::MAX)
+}
+
 fn deviation(expected: f64, dispersion: f64) -> f64 {
     (expected.max(1.0) * dispersion).sqrt()
 }
@@ -297,6 +348,35 @@ mod tests {
             let settings = SpikeSettings { bucket: Duration::from_secs(seconds), ..SpikeSettings::default() };
             let Bounds { quiet: found, usual: lasting, .. } = Charts::new(&settings).bounds;
             assert_eq!((found, lasting), (quiet, usual), "{seconds}");
+        }
+    }
+
+    /// After a start an incident is none of what is usual.
+    #[test]
+    fn charts_go_on_from_what_was_usual() {
+        let settings = SpikeSettings::default();
+        let before = charts(USUAL_COUNTS, 30);
+        let usual = before.usual(&settings).unwrap();
+        let text = serde_json::to_string(&usual).unwrap();
+        let usual: Usual = serde_json::from_str(&text).unwrap();
+        let mut after = Charts::new(&settings);
+        assert_eq!(after.usual(&settings), None);
+        assert!(after.go_on_from(&usual, &settings));
+        assert!(matches!(after.add(BucketCounts { requests: 1_000, refused: 60 }), Standing::Spike { buckets: 1, .. }));
+        // Of buckets of another length, and of what nobody has counted, nothing is known.
+        let other = SpikeSettings { bucket: Duration::from_secs(1), ..settings };
+        assert!(!Charts::new(&other).go_on_from(&usual, &other));
+        for wrong in [-1.0, 1e13, f64::NAN, f64::INFINITY] {
+            for wrong in [
+                Usual { mean: wrong, ..usual },
+                Usual { share: wrong, ..usual },
+                Usual { traffic: wrong, ..usual },
+                Usual { dispersion: wrong, ..usual },
+            ] {
+                let mut charts = Charts::new(&settings);
+                assert!(!charts.go_on_from(&wrong, &settings), "{wrong:?}");
+                assert_eq!(charts.usual(&settings), None);
+            }
         }
     }
 }

@@ -2,14 +2,16 @@
 
 use std::collections::{HashMap, HashSet};
 
+use jiff::Timestamp;
 use portcullis_events::ReasonCode;
 use portcullis_policy::{KeptIdentity, KeptRequest, Outcome, Policy, PrincipalKind};
 
 use crate::again::{Again, Missing, Unknown, again};
 use crate::sample::{Answered, Seen, network_of};
 use crate::spike::answered::Upstreams;
+use crate::spike::blind::Sight;
 use crate::spike::bystanders::{Bystanders, Verdict, is_failed_credential, is_nobody};
-use crate::spike::changes::RecentChange;
+use crate::spike::changes::{ChangeKind, RecentChange};
 use crate::spike::familiar::Familiar;
 
 /// One principal with more than this share of what is left is a cause of its own, in percent.
@@ -55,6 +57,9 @@ pub(super) struct Circumstances<'s> {
     pub(super) familiar: &'s Familiar,
     pub(super) bystanders: &'s Bystanders,
     pub(super) upstreams: &'s Upstreams,
+    sight: Sight<'s>,
+    /// When keys were withdrawn lately.
+    withdrawn: Option<Timestamp>,
     /// Networks from where somebody guesses.
     guessing: HashSet<u64>,
 }
@@ -62,12 +67,14 @@ pub(super) struct Circumstances<'s> {
 impl<'s> Circumstances<'s> {
     pub(super) fn new(
         changes: &'s [&'s RecentChange],
-        familiar: &'s Familiar,
-        bystanders: &'s Bystanders,
+        (bystanders, sight): (&'s Bystanders, Sight<'s>),
         upstreams: &'s Upstreams,
         refused: &[&Seen],
     ) -> Self {
-        let mut circumstances = Self { changes, familiar, bystanders, upstreams, guessing: HashSet::new() };
+        let familiar = sight.familiar;
+        let withdrawn = changes.iter().filter(|change| change.kind == ChangeKind::Keys).map(|change| change.at).min();
+        let guessing = HashSet::new();
+        let mut circumstances = Self { changes, familiar, bystanders, upstreams, sight, withdrawn, guessing };
         let guesses = |seen: &&&Seen| match seen.answered {
             Answered::Refused(code) if is_failed_credential(code) => {
                 circumstances.failed_credential(&seen.request, code) == Class::Attack
@@ -113,6 +120,11 @@ impl<'s> Circumstances<'s> {
         if let Some((index, _)) = self.changes.iter().enumerate().rev().find(flips) {
             return Class::Change(index);
         }
+        let of_keys = || self.failed_credential(request, code) == Class::Keys;
+        let is_due = |change: &RecentChange| self.sight.is_due_to(change, request, code, of_keys);
+        if let Some(index) = self.changes.iter().rposition(|change| is_due(change)) {
+            return Class::Change(index);
+        }
         let new_software = !self.familiar.has_software(request.software());
         if code == ReasonCode::RequestMalformed && request.identity == KeptIdentity::NotLookedAt {
             return self.unread(request, new_software);
@@ -156,6 +168,8 @@ impl<'s> Circumstances<'s> {
         let failed = self.bystanders.failed(request);
         let (beyond, few) = failed.map_or((false, true), |failed| (failed.beyond, failed.few));
         match self.bystanders.verdict(request) {
+            // Nobody but the provider withdraws a key, and whoever makes one up that was never there does not silence its regulars.
+            Verdict::Disturbed if beyond && self.is_withdrawn(request, code) => of_keys,
             // Accounts that fall silent as a flood begins may be the attacker's own. What is wrong with keys is wrong elsewhere, too.
             Verdict::Disturbed if beyond && !self.bystanders.is_disturbed_elsewhere(request) => Class::Other,
             Verdict::Disturbed => of_keys,
@@ -170,6 +184,11 @@ impl<'s> Circumstances<'s> {
             Verdict::Undisturbed if few && !new_software && code != ReasonCode::AuthnInvalid => Class::Keys,
             Verdict::Undisturbed => Class::Attack,
         }
+    }
+
+    /// Whether it shows a key that nobody knows since one was withdrawn.
+    fn is_withdrawn(&self, request: &KeptRequest, code: ReasonCode) -> bool {
+        code == ReasonCode::AuthnUnknownKey && self.withdrawn.is_some_and(|withdrawn| request.now >= withdrawn)
     }
 
     /// Whether a caller who is not verified attacks from where good callers come: it looks about, or is stopped for guessing.
@@ -197,7 +216,7 @@ impl<'s> Circumstances<'s> {
 
 /// Whether a change turned the answer to a request.
 fn is_due_to(change: &RecentChange, seen: &Seen, familiar: &Familiar) -> bool {
-    if seen.permitted() != Some(false) || seen.request.now < change.at {
+    if seen.permitted() != Some(false) || seen.request.now < change.at || !change.kind.is_replayed() {
         return false;
     }
     let answer = |policy| again(policy, &seen.request, &Unknown::default());

@@ -8,19 +8,20 @@ use jiff::{SignedDuration, Timestamp};
 use portcullis_policy::{KeptRequest, PrincipalKind};
 
 use crate::sample::{Answered, Outlook, Seen, network_of};
+use crate::spike::remembered::Remembered;
 
 /// Networks, principals, software and places that were let in, or let in to, before a time.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Familiar {
     /// From where anybody was let in.
-    networks: HashSet<u64>,
+    pub(super) networks: HashSet<u64>,
     /// From where somebody was let in whose credential was verified. Anybody can fetch a public page once, and is then no acquaintance.
-    people: HashSet<u64>,
-    principals: HashSet<(PrincipalKind, Box<str>)>,
-    software: HashSet<Box<str>>,
-    places: HashSet<u64>,
+    pub(super) people: HashSet<u64>,
+    pub(super) principals: HashSet<(PrincipalKind, Box<str>)>,
+    pub(super) software: HashSet<Box<str>>,
+    pub(super) places: HashSet<u64>,
     /// From where somebody came again and again to such a place: network and place.
-    regulars: HashSet<(u64, u64)>,
+    pub(super) regulars: HashSet<(u64, u64)>,
 }
 
 /// Whoever came once, or several times at once, is no regular.
@@ -29,8 +30,14 @@ const REGULAR: SignedDuration = SignedDuration::from_mins(1);
 impl Familiar {
     /// Of the requests of a sample that were let in and answered well before this time. A release comes to few callers at first: software that was
     /// only refused is no old acquaintance unless it came so long before.
-    pub(super) fn of(sample: &Outlook, before: Timestamp, first_callers: SignedDuration) -> Self {
+    pub(super) fn of(
+        sample: &Outlook,
+        remembered: &Remembered,
+        before: Timestamp,
+        first_callers: SignedDuration,
+    ) -> Self {
         let mut familiar = Self::default();
+        familiar.remember(remembered);
         let long_before = before.checked_sub(first_callers).unwrap_or(Timestamp::MIN);
         // What was refused says nothing of who may come, but the software was there.
         let known_long = sample.software.iter().filter(|(_, first)| *first < long_before);
@@ -46,6 +53,19 @@ impl Familiar {
             }
         }
         familiar
+    }
+
+    /// Whoever was let in before the process began.
+    fn remember(&mut self, remembered: &Remembered) {
+        let kinds = [PrincipalKind::User, PrincipalKind::Service, PrincipalKind::Certificate];
+        let kind_of = |word: &str| kinds.into_iter().find(|kind| kind.as_str() == word);
+        self.networks.extend(remembered.networks.iter());
+        self.people.extend(remembered.people.iter());
+        let principals = remembered.principals.iter();
+        self.principals.extend(principals.filter_map(|(kind, id)| Some((kind_of(kind)?, Box::from(&**id)))));
+        self.software.extend(remembered.software.iter().map(|name| Box::from(&**name)));
+        self.places.extend(remembered.places.iter());
+        self.regulars.extend(remembered.regulars.iter());
     }
 
     fn learn(&mut self, seen: &Seen, itself: bool) {
@@ -112,7 +132,8 @@ impl Familiar {
     }
 }
 
-/// Where a request goes: host and first segment of its path, as a hash.
+/// Where a request goes: host and first segment of its path, as a hash. It is kept beyond the process: where another version of the program hashes
+/// otherwise, places are learnt anew.
 pub(super) fn place(request: &KeptRequest) -> u64 {
     let mut hash = DefaultHasher::new();
     request.host().hash(&mut hash);

@@ -71,10 +71,30 @@ pub(super) fn of_change(
             format!("portcullis policy rollback {} --reason \"spike of refusals\"", change.before.version())
         }
         ChangeKind::Policy => format!("put the policy {} back, and `portcullis reload`", short(&change.before)),
-        ChangeKind::Configuration => {
-            "put the earlier configuration (`[[route]]`) back, and `portcullis reload`".to_owned()
+        ChangeKind::Routes | ChangeKind::Configuration
+            if versions != Versions::NotKept && change.before.version() < change.after.version() =>
+        {
+            if versions == Versions::Approved {
+                approved = "; it is in force once it is approved";
+            }
+            format!("portcullis policy rollback {} --reason \"spike of refusals\"", change.before.version())
+        }
+        ChangeKind::Routes => "put the earlier `[[route]]` back, and `portcullis reload`".to_owned(),
+        ChangeKind::Configuration => "put the earlier configuration back, and `portcullis reload`".to_owned(),
+        // Which was in force before that one is known only where one was.
+        ChangeKind::Calibration => match change.before.calibration() {
+            Some(id) => format!("portcullis risk calibration activate {id}"),
+            None => "portcullis risk calibration rollback".to_owned(),
+        },
+        // They are not undone here.
+        ChangeKind::Identity | ChangeKind::ClientAddress | ChangeKind::Keys | ChangeKind::Start => {
+            "put the earlier configuration back, and `portcullis reload`".to_owned()
         }
         ChangeKind::Rollout => "portcullis policy abort --reason \"spike of refusals\"".to_owned(),
+        // With approvals it is a change as any other.
+        ChangeKind::Feed if is_one(&change.about) && versions != Versions::Approved => {
+            format!("portcullis feed rollback {}", change.about)
+        }
         ChangeKind::Feed => {
             "look at it with `portcullis feed list`, and give the network fixed addresses until its source is right"
                 .to_owned()
@@ -82,6 +102,21 @@ pub(super) fn of_change(
     };
     let (opens, whole) = opened(change, now);
     Fix { command, preview: back.in_words(&opens, whole) + approved, restores: back.restores(), opens }
+}
+
+/// Whether it is the name of one list, as a command takes it.
+fn is_one(name: &str) -> bool {
+    !name.is_empty() && name.chars().all(|one| one.is_ascii_alphanumeric() || matches!(one, '-' | '_' | '.'))
+}
+
+/// The way back from what cannot be undone on requests.
+pub(super) fn of_blind(table: &str, seens: &[&Seen]) -> Fix {
+    let preview = format!(
+        "restores these {} requests at most: they cannot be decided on again without it, and neither can what it opens besides",
+        number(seens.len() as u64)
+    );
+    let command = format!("put the earlier `{table}` back, and `portcullis reload`");
+    Fix { command, preview, restores: seens.len() as u64, opens: Vec::new() }
 }
 
 /// What a way back does to requests that were made.
@@ -214,34 +249,58 @@ fn kind(class: &ChangedClass) -> String {
     if when.is_empty() { format!("{place} by {who}") } else { format!("{place} by {who} ({when})") }
 }
 
-/// A ban of the network that most of it comes from. `None`: none has most of it, or a ban would turn good callers away.
+/// A ban of the network that most of it comes from, or where good callers come from there, too, of the address. `None`: none has most of it, or a ban
+/// would turn good callers away.
 pub(super) fn of_attack(networks: &Counts, seens: &[&Seen], sample: &Outlook) -> Option<Fix> {
-    let most = networks.top(1).into_iter().next()?;
-    if most.requests * 2 <= seens.len() as u64 || most.name.is_empty() {
-        return None;
-    }
-    let is_there = |seen: &Seen| network_text(seen.request.client.ip()) == most.name;
-    let mut let_in = Counts::default();
+    let most = |counts: &Counts| {
+        let most = counts.top(1).into_iter().next()?;
+        (most.requests * 2 > seens.len() as u64 && !most.name.is_empty()).then_some(most)
+    };
+    let network = most(networks)?;
     let kinds = sample.older.iter().chain(&sample.lasting).map(|one| &one.seen);
-    for seen in sample.recent.iter().chain(kinds).filter(|seen| !seen.is_refused() && is_there(seen)) {
-        if seen.request.principal().is_some() {
+    let good = || sample.recent.iter().chain(kinds.clone()).filter(|seen| !seen.is_refused());
+    let let_in_from = |is_there: &dyn Fn(&Seen) -> bool| {
+        let mut let_in = Counts::default();
+        for seen in good().filter(|seen| seen.request.principal().is_some() && is_there(seen)) {
             let_in.add(&user(&seen.request), 1);
         }
-    }
-    let others = let_in.distinct();
-    let (command, what) = if others == 0 {
-        let command = format!("portcullis ban add --range {} --for 1h --reason \"spike of refusals\"", most.name);
-        (command, "turns nobody away who was let in before".to_owned())
-    } else {
-        // The ban of a shared address is for its anonymous callers alone where the gateway makes it, and for all where somebody does.
-        let command = format!("portcullis ban list (no ban of {} is proposed)", most.name);
-        (command, format!("a ban of all of it would turn {} away who are let in", counted(others, "caller", "callers")))
+        let_in.distinct()
     };
-    let preview = format!(
-        "restores nobody and opens nothing; {} of these requests come from there; {what}",
-        number(most.requests)
-    );
-    Some(Fix { command, preview, restores: 0, opens: Vec::new() })
+    let of_range = |range: &str, requests: u64, beside: &str| Fix {
+        command: format!("portcullis ban add --range {range} --for 1h --reason \"spike of refusals\""),
+        preview: format!(
+            "restores nobody and opens nothing; {} of these requests come from there; turns nobody away who was let in before{beside}",
+            number(requests)
+        ),
+        restores: 0,
+        opens: Vec::new(),
+    };
+    let others = let_in_from(&|seen| network_text(seen.request.client.ip()) == network.name);
+    if others == 0 {
+        return Some(of_range(&network.name, network.requests, ""));
+    }
+    let mut addresses = Counts::default();
+    seens.iter().filter_map(|seen| seen.request.client.ip()).for_each(|ip| addresses.add(&ip.to_string(), 1));
+    let address = most(&addresses).filter(|address| {
+        let_in_from(&|seen| seen.request.client.ip().is_some_and(|ip| ip.to_string() == address.name)) == 0
+    });
+    if let Some(address) = address {
+        let beside =
+            format!(", as far as that is kept; {} of its network are let in", counted(others, "caller", "callers"));
+        let bits = if address.name.contains(':') { 128 } else { 32 };
+        return Some(of_range(&format!("{}/{bits}", address.name), address.requests, &beside));
+    }
+    // The ban of a shared address is for its anonymous callers alone where the gateway makes it, and for all where somebody does.
+    Some(Fix {
+        command: format!("portcullis ban list (no ban of {} is proposed)", network.name),
+        preview: format!(
+            "restores nobody and opens nothing; {} of these requests come from there; a ban of all of it would turn {} away who are let in",
+            number(network.requests),
+            counted(others, "caller", "callers")
+        ),
+        restores: 0,
+        opens: Vec::new(),
+    })
 }
 
 /// Nothing here refuses them.

@@ -7,6 +7,7 @@
 //! It reads no clock: times and counts are passed in.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -15,7 +16,8 @@ use crate::sample::Outlook;
 use crate::spike::SpikeSettings;
 use crate::spike::cause::{Window, explain};
 use crate::spike::changes::{ChangeLog, RecentChange};
-use crate::spike::chart::{BucketCounts, Charts, Standing};
+use crate::spike::chart::{BucketCounts, Charts, Standing, Usual};
+use crate::spike::remembered::Remembered;
 use crate::spike::report::{CauseKind, Explained};
 
 /// Beginnings of buckets that are kept: more than the longest spike has.
@@ -46,6 +48,7 @@ pub struct Lookout {
     /// When those that are over began, the oldest first.
     beginnings: VecDeque<Timestamp>,
     learning: bool,
+    remembered: Arc<Remembered>,
     /// Somebody explains what was [`Due`].
     explaining: bool,
     spike: Option<Ongoing>,
@@ -75,13 +78,14 @@ pub struct Due {
     revision: u64,
     window: Window,
     changes: Vec<RecentChange>,
+    remembered: Arc<Remembered>,
     settings: SpikeSettings,
 }
 
 impl Due {
     /// Explains it by the sample of the moment at which it was due.
     pub fn explain(&self, sample: &Outlook) -> Explained {
-        explain(&self.window, sample, &self.changes, &self.settings)
+        explain(&self.window, (sample, &self.remembered), &self.changes, &self.settings)
     }
 }
 
@@ -107,10 +111,36 @@ impl Lookout {
             counted: BucketCounts::default(),
             beginnings: VecDeque::new(),
             learning: true,
+            remembered: Arc::default(),
             explaining: false,
             spike: None,
             spikes: 0,
         }
+    }
+
+    /// The same that goes on from what an earlier one knew. What is usual of buckets of another length is learnt anew.
+    #[must_use]
+    pub fn going_on_from(mut self, usual: Option<&Usual>, remembered: Remembered) -> Self {
+        if let Some(usual) = usual {
+            self.learning = !self.charts.go_on_from(usual, &self.settings);
+        }
+        self.remembered = Arc::new(remembered);
+        self
+    }
+
+    /// What is usual, for one that is to go on from it; `None`: that is not known yet.
+    pub fn usual(&self) -> Option<Usual> {
+        self.charts.usual(&self.settings)
+    }
+
+    /// Whoever was let in before the process began.
+    pub fn remembered(&self) -> &Arc<Remembered> {
+        &self.remembered
+    }
+
+    /// How it looks for spikes.
+    pub fn settings(&self) -> &SpikeSettings {
+        &self.settings
     }
 
     /// What is usual is not known yet.
@@ -162,6 +192,7 @@ impl Lookout {
             revision: spike.revision,
             window,
             changes: self.changes.all().to_vec(),
+            remembered: Arc::clone(&self.remembered),
             settings: self.settings,
         })
     }

@@ -6,6 +6,7 @@
 //! to be unexplained.
 
 mod answered;
+mod blind;
 mod bystanders;
 mod cause;
 mod changes;
@@ -14,12 +15,14 @@ mod classes;
 mod familiar;
 mod fix;
 mod lookout;
+mod remembered;
 mod report;
 
 pub use cause::{Window, explain};
-pub use changes::{ChangeKind, ChangeLog, InForce, RecentChange, Versions};
-pub use chart::{BucketCounts, Charts, Standing};
+pub use changes::{ChangeKind, ChangeLog, InForce, Parts, RecentChange, Versions};
+pub use chart::{BucketCounts, Charts, Standing, Usual};
 pub use lookout::{Due, Found, Lookout, Moment};
+pub use remembered::Remembered;
 pub use report::{Cause, CauseKind, Explained, Fix};
 
 use std::time::Duration;

@@ -2,21 +2,21 @@
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::counts::Count;
 use crate::words::number;
 
 /// A spike and its causes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "SpikeExplained")]
 pub struct Explained {
     /// When it began.
-    #[serde(serialize_with = "shown")]
+    #[serde(serialize_with = "shown", deserialize_with = "read")]
     #[schemars(with = "String")]
     pub onset: Timestamp,
     /// Until when it was looked at.
-    #[serde(serialize_with = "shown")]
+    #[serde(serialize_with = "shown", deserialize_with = "read")]
     #[schemars(with = "String")]
     pub until: Timestamp,
     /// Refusals in that time.
@@ -31,12 +31,15 @@ pub struct Explained {
     pub unexplained: u64,
     /// Changes that came in time, and are no cause.
     pub ruled_out: Vec<String>,
+    /// Changes that cannot be undone on requests that were made, and that may have to do with what is unexplained.
+    #[serde(default)]
+    pub not_ruled_out: Vec<String>,
     /// How often something else was said of the same spike before.
     pub revision: u64,
 }
 
 /// One cause of a spike.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "SpikeCause")]
 pub struct Cause {
     /// What kind of cause.
@@ -58,7 +61,7 @@ pub struct Cause {
 }
 
 /// What kind of cause.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[schemars(rename = "SpikeCauseKind")]
 pub enum CauseKind {
@@ -66,6 +69,8 @@ pub enum CauseKind {
     ConfigChange,
     /// The list of a network changed.
     FeedChange,
+    /// The thresholds of risk changed.
+    CalibrationChange,
     /// The upstream refuses.
     Upstream,
     /// Credentials do not verify any more.
@@ -84,6 +89,7 @@ impl CauseKind {
         match self {
             Self::ConfigChange => "config_change",
             Self::FeedChange => "feed_change",
+            Self::CalibrationChange => "calibration_change",
             Self::Upstream => "upstream",
             Self::Keys => "keys",
             Self::ClientRelease => "client_release",
@@ -94,7 +100,7 @@ impl CauseKind {
 }
 
 /// What would help, and what it would do.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "SpikeFix")]
 pub struct Fix {
     /// What to do.
@@ -109,6 +115,11 @@ pub struct Fix {
 
 fn shown<S: serde::Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&format_args!("{time:.0}"))
+}
+
+fn read<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
+    let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+    text.parse().map_err(serde::de::Error::custom)
 }
 
 impl Explained {
@@ -130,6 +141,7 @@ impl Explained {
         }
         let share = self.unexplained.saturating_mul(100).checked_div(excess).unwrap_or(0);
         lines.push(format!("unexplained {share} % ({})", number(self.unexplained)));
+        lines.extend(self.not_ruled_out.iter().map(|what| format!("not ruled out: {what}")));
         lines.extend(self.ruled_out.iter().map(|what| format!("ruled out: {what}")));
         lines
     }

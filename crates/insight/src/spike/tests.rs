@@ -6,7 +6,8 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use portcullis_events::ReasonCode;
 use portcullis_policy::{
-    ClientAddress, CredentialProblemKind, KeptIdentity, KeptRequest, KeptText, Policy, PolicyDraft, Principal,
+    ClientAddress, CredentialProblemKind, KeptIdentity, KeptRequest, KeptRisk, KeptText, Policy, PolicyDraft,
+    Principal, RiskThresholds,
 };
 
 use super::*;
@@ -97,6 +98,7 @@ impl Scene {
             kind,
             before: Arc::clone(&self.policy),
             after: Arc::clone(&after),
+            about: String::new(),
         });
         self.policy = after;
     }
@@ -111,7 +113,12 @@ impl Scene {
 
     fn explain(&self, observed: u64) -> Explained {
         let window = Window { onset: at(0), until: at(30), observed, expected: 1 };
-        let explained = explain(&window, &self.sample.look_back(), &self.changes, &SpikeSettings::default());
+        let explained = explain(
+            &window,
+            (&self.sample.look_back(), &Remembered::default()),
+            &self.changes,
+            &SpikeSettings::default(),
+        );
         println!("{}", explained.in_words().join("\n"));
         let said: u64 = explained.causes.iter().map(|cause| cause.requests).sum();
         assert_eq!(said + explained.unexplained, observed - 1, "the shares come to the whole");
@@ -148,6 +155,12 @@ fn stranger(number: usize, time: Timestamp) -> KeptRequest {
     let path = format!("/login/{number}");
     let request = request(&Who { user: None, client, path: &path, software: "python-requests/2.1" }, time);
     KeptRequest { identity: KeptIdentity::Rejected(CredentialProblemKind::Invalid), ..request }
+}
+
+/// The same with thresholds that were worked out.
+fn calibrated(policy: &Policy, step_up_mnats: i32) -> Arc<Policy> {
+    let thresholds = RiskThresholds { step_up_mnats, deny_mnats: step_up_mnats + 2_000 };
+    Arc::new(policy.with_calibration(Some(("c1-00000000".into(), [Some(thresholds); 3]))))
 }
 
 fn without_the_office(draft: &mut PolicyDraft) {
@@ -384,4 +397,87 @@ fn each_incident_is_noticed_and_explained_within_two_minutes() {
     });
     // A bucket is ten seconds, and one more is waited for before it is explained.
     assert!(noticed.is_some_and(|bucket| (bucket + 2) * 10 <= 120), "{noticed:?}");
+}
+
+/// The way back from a calibration is the command that puts the one before in force, whichever that was.
+#[test]
+fn a_calibration_that_asks_for_more_is_the_cause_and_its_way_back_is_a_command() {
+    let mut enforcing = draft();
+    enforcing.risk.enforce = true;
+    let plain = Arc::new(compiled(&enforcing));
+    let first = Arc::new(plain.with_calibration(Some(("c1-00000000".into(), [None; 3]))));
+    let second = calibrated(&plain, 1_000);
+    for (before, command) in
+        [(plain, "portcullis risk calibration rollback"), (first, "portcullis risk calibration activate c1-00000000")]
+    {
+        let mut scene = Scene::new();
+        let (kind, after, about) = (ChangeKind::Calibration, Arc::clone(&second), String::new());
+        scene.changes.push(RecentChange { at: at(-5), kind, before, after, about });
+        scene.locked_out(Answered::Refused(ReasonCode::StepUpRequired), |number, time| KeptRequest {
+            risk: Some(KeptRisk { mnats: 1_200, evidence: true, stated: None }),
+            ..known(number, time)
+        });
+        let explained = scene.check(300, CauseKind::CalibrationChange, 95);
+        let cause = &explained.causes[0];
+        assert!(cause.summary.starts_with("calibration c1-00000000 of the risk in place of "), "{cause:#?}");
+        let fix = cause.fix.as_ref().unwrap();
+        assert_eq!((fix.command.as_str(), fix.restores), (command, 300), "{fix:?}");
+    }
+}
+
+/// What is kept of a spike is what was said of it.
+#[test]
+fn what_was_said_of_a_spike_is_read_again() {
+    let mut scene = Scene::new();
+    scene.change(ChangeKind::Policy, without_the_office);
+    scene.locked_out(Answered::Refused(ReasonCode::IpNotAllowed), office);
+    let explained = scene.check(300, CauseKind::ConfigChange, 95);
+    let text = serde_json::to_string(&explained).unwrap();
+    let again: Explained = serde_json::from_str(&text).unwrap();
+    assert_eq!((again.in_words(), serde_json::to_string(&again).unwrap()), (explained.in_words(), text));
+}
+
+/// After a start nobody has been let in yet, and those who were before are no strangers.
+#[test]
+fn who_was_let_in_before_a_start_is_remembered() {
+    let settings = SpikeSettings::default();
+    let before = Scene::new();
+    let remembered = Remembered::default().renewed(&before.sample.look_back(), &settings, at(0));
+    let text = serde_json::to_string(&remembered).unwrap();
+    let again: Remembered = serde_json::from_str(&text).unwrap();
+    assert_eq!(again, remembered);
+    let explained = |remembered: &Remembered, of: fn(usize, Timestamp) -> KeptRequest, reason: ReasonCode| {
+        let mut scene = Scene { sample: Sample::new(SampleLimits::default()), ..Scene::new() };
+        scene.change(ChangeKind::Policy, without_the_office);
+        scene.locked_out(Answered::Refused(reason), of);
+        let window = Window { onset: at(0), until: at(30), observed: 300, expected: 1 };
+        explain(&window, (&scene.sample.look_back(), remembered), &scene.changes, &settings)
+    };
+    let locked_out = explained(&again, office, ReasonCode::IpNotAllowed);
+    assert_eq!(locked_out.causes[0].kind, CauseKind::ConfigChange, "{locked_out:#?}");
+    assert!(locked_out.causes[0].fix.as_ref().unwrap().command.starts_with("put the policy "), "{locked_out:#?}");
+    assert_eq!(explained(&Remembered::default(), office, ReasonCode::IpNotAllowed).causes[0].kind, CauseKind::Attack);
+    assert_eq!(explained(&again, stranger, ReasonCode::AuthnInvalid).causes[0].kind, CauseKind::Attack);
+    // A month later they are strangers.
+    let days = |days: i64| again.as_of(at(days * 24 * 60 * 60));
+    assert_eq!(explained(&days(29), office, ReasonCode::IpNotAllowed).causes[0].kind, CauseKind::ConfigChange);
+    assert_eq!(explained(&days(32), office, ReasonCode::IpNotAllowed).causes[0].kind, CauseKind::Attack);
+}
+
+/// However many come, of each kind of thing the last ones are remembered.
+#[test]
+fn what_is_remembered_has_a_bound() {
+    let mut scene = Scene { sample: Sample::new(SampleLimits::default()), ..Scene::new() };
+    for number in 0..12_000_u32 {
+        let address = std::net::Ipv4Addr::from_bits(0x0a00_0000 + (number << 8));
+        let user = format!("person-{number}");
+        let who = Who { user: Some(&user), client: address.to_string(), path: "/reports/7", software: "x/1" };
+        scene.add(request(&who, at(-500)), Answered::Permitted(200));
+    }
+    let remembered = Remembered::default().renewed(&scene.sample.look_back(), &SpikeSettings::default(), at(0));
+    assert_eq!(remembered.networks.iter().count(), 8_192);
+    assert_eq!(remembered.principals.iter().count(), 8_192);
+    let again = remembered.renewed(&Scene::new().sample.look_back(), &SpikeSettings::default(), at(86_400));
+    assert_eq!(again.principals.iter().count(), 8_192);
+    assert!(again.principals.iter().any(|(_, id)| id == "person-0"), "those of today are kept");
 }

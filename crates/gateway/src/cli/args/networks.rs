@@ -23,6 +23,11 @@ pub(crate) enum FeedCommand {
     Test(FeedTestArgs),
     /// Put an update in force that is held back
     Accept(FeedAcceptArgs),
+    /// Put the list back that was in force before, and hold back the one that is, and all that follow until one is accepted
+    Rollback {
+        /// The network
+        name: String,
+    },
 }
 
 #[derive(Debug, Args)]

@@ -68,13 +68,16 @@ pub(crate) struct WhoseAlertArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct SpikeArgs {
+    /// Look into the store, and ask no running gateway
+    #[arg(long, global = true)]
+    pub(crate) offline: bool,
     #[command(subcommand)]
     pub(crate) command: SpikeCommand,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum SpikeCommand {
-    /// Show the spikes of refusals that the running gateway has noticed, the last one first
+    /// Show the spikes of refusals that were noticed, the last one first: by the running gateway, or where none answers by its store
     List,
     /// Say what one is due to, and what would help: exit code 1 if there is none
     Explain {

@@ -75,9 +75,12 @@ impl Site {
     }
 
     fn finish(&mut self, result: Result<Brought, KeyFetchError>) -> Vec<KeyNoticeKind> {
+        self.finished(result).into_iter().map(|notice| notice.kind).collect()
+    }
+
+    fn finished(&mut self, result: Result<Brought, KeyFetchError>) -> Vec<KeyNotice> {
         let keys = self.authenticator.remote_keys().remove(0);
-        let notices = self.keeper.finish(KeyOutcome { keys, result }, self.wall(), self.steady);
-        notices.into_iter().map(|notice| notice.kind).collect()
+        self.keeper.finish(KeyOutcome { keys, result }, self.wall(), self.steady)
     }
 
     fn bring(&mut self, signers: &[&Signer]) -> Vec<KeyNoticeKind> {
@@ -251,6 +254,20 @@ fn a_new_key_works_on_first_use_and_a_withdrawn_one_no_more() {
     assert_eq!(site.told(&new), "verified");
     // It was remembered, for the set before.
     assert_eq!(site.told(&old), "unknown key");
+}
+
+/// Whoever looks for why tokens do not verify is told that keys went.
+#[test]
+fn keys_that_went_are_counted() {
+    let (mut site, one, other) = (Site::new(), Signer::ed25519("k1"), Signer::ed25519("k2"));
+    for (signers, withdrawn) in [(vec![&one], 0), (vec![&one, &other], 0), (vec![&other], 1), (vec![&one], 1)] {
+        site.pass(RemoteKeySource::COOLDOWN.max(Duration::from_secs(3_600)));
+        site.due();
+        let keys: Vec<_> = signers.iter().map(|signer| signer.jwk()).collect();
+        let text = json!({ "keys": keys }).to_string().into_bytes();
+        let notices = site.finished(Ok(Brought::Set { text, tag: None }));
+        assert_eq!(notices.iter().map(|notice| notice.withdrawn).collect::<Vec<_>>(), [withdrawn]);
+    }
 }
 
 #[test]

@@ -149,10 +149,29 @@ impl World {
         edit(&mut draft);
         let after = Arc::new(compiled(&draft));
         let before = Arc::clone(&self.policy);
-        self.lookout.note(RecentChange { at: self.now(), kind, before, after: Arc::clone(&after) });
+        let about = String::new();
+        self.lookout.note(RecentChange { at: self.now(), kind, before, after: Arc::clone(&after), about });
         if kind != ChangeKind::Rollout {
             self.policy = after;
         }
+    }
+
+    /// What cannot be undone on requests changes.
+    fn change_around(&mut self, kind: ChangeKind) {
+        let policy = Arc::clone(&self.policy);
+        let change =
+            RecentChange { at: self.now(), kind, before: Arc::clone(&policy), after: policy, about: "it".into() };
+        self.lookout.note(change);
+    }
+
+    /// Thresholds that were worked out come into force, of a policy by which risk decides.
+    fn calibrate(&mut self, step_up_mnats: i32) {
+        let mut enforcing = draft();
+        enforcing.risk.enforce = true;
+        let before = Arc::new(compiled(&enforcing));
+        self.policy = calibrated(&before, step_up_mnats);
+        let (at, after, kind) = (self.now(), Arc::clone(&self.policy), ChangeKind::Calibration);
+        self.lookout.note(RecentChange { at, kind, before, after, about: String::new() });
     }
 
     /// People of these come, as often as ever and so many times again, and are refused.
@@ -205,6 +224,14 @@ const NOT_ALLOWED: Answered = Answered::Refused(ReasonCode::IpNotAllowed);
 const NO_GRANT: Answered = Answered::Refused(ReasonCode::RbacNoMatchingGrant);
 const INVALID: Answered = Answered::Refused(ReasonCode::AuthnInvalid);
 const UNKNOWN_KEY: Answered = Answered::Refused(ReasonCode::AuthnUnknownKey);
+
+const WRONG_ISSUER: Answered = Answered::Refused(ReasonCode::AuthnWrongIssuer);
+const STEP_UP: Answered = Answered::Refused(ReasonCode::StepUpRequired);
+
+/// More than a calibration allows, and less than what is built in does.
+fn risky(request: KeptRequest) -> KeptRequest {
+    KeptRequest { risk: Some(KeptRisk { mnats: 1_200, evidence: true, stated: None }), ..request }
+}
 
 /// What is said first, and when, in seconds from the beginning.
 type Outcome = Option<(f64, Explained)>;
@@ -432,7 +459,122 @@ const INCIDENTS: &[Incident] = &[
             play(world, &mut tries, &everybody)
         },
     },
+    Incident {
+        name: "a calibration asks too many for a second factor",
+        due_to: &[CauseKind::CalibrationChange],
+        play: |world| {
+            world.calibrate(1_000);
+            play(world, &mut |world, _| world.refuse(0..OFFICE, 0.5, &risky, STEP_UP), &nobody_in_office)
+        },
+    },
+    Incident {
+        name: "credentials are tried, and a calibration came that asks nobody for more",
+        due_to: &[CauseKind::Attack],
+        play: |world| {
+            world.calibrate(1_900);
+            play(world, &mut |world, _| world.guess(6.0, 30), &everybody)
+        },
+    },
+    Incident {
+        name: "a calibration asks too many for a second factor, and half as much is an attack",
+        due_to: &[CauseKind::CalibrationChange, CauseKind::Attack],
+        play: |world| {
+            world.calibrate(1_000);
+            let mut both = |world: &mut World, _| {
+                world.refuse(0..OFFICE, 1.0, &risky, STEP_UP);
+                world.guess(2.5, 20);
+            };
+            play(world, &mut both, &nobody_in_office)
+        },
+    },
+    Incident {
+        name: "a provider was taken out",
+        due_to: &[CauseKind::ConfigChange],
+        play: |world| {
+            world.change_around(ChangeKind::Identity);
+            let foreign = rejected(CredentialProblemKind::WrongIssuer);
+            play(world, &mut |world, _| world.refuse(0..OFFICE + HOME, 0.5, &foreign, WRONG_ISSUER), &|_| None)
+        },
+    },
+    Incident {
+        name: "the header of keys got another name",
+        due_to: &[CauseKind::ConfigChange],
+        play: |world| {
+            world.change_around(ChangeKind::Identity);
+            let nobody = |request| KeptRequest { identity: KeptIdentity::Anonymous, ..request };
+            let missing = Answered::Refused(ReasonCode::AuthnMissing);
+            play(world, &mut |world, _| world.refuse(0..OFFICE + HOME, 0.5, &nobody, missing), &|_| None)
+        },
+    },
+    Incident {
+        name: "credentials are tried from the office and from elsewhere, and providers were changed in a way that did nothing",
+        due_to: &[CauseKind::Attack],
+        play: |world| {
+            world.change_around(ChangeKind::Identity);
+            let mut guess = |world: &mut World, _| {
+                world.guess(6.0, 30);
+                for _ in 0..world.dice.come(3.0 * STEP) {
+                    let request = rejected(CredentialProblemKind::Invalid)(world.asks(0, "/reports/1"));
+                    world.add(request, INVALID);
+                }
+            };
+            play(world, &mut guess, &everybody)
+        },
+    },
+    Incident {
+        name: "keys were withdrawn too early, minutes after providers were changed in a way that did nothing",
+        due_to: &[CauseKind::Keys],
+        play: |world| {
+            world.change_around(ChangeKind::Identity);
+            for _ in 0..240 {
+                assert!(world.step(&mut |_| {}, &everybody).is_none(), "there is no spike");
+            }
+            let unknown = rejected(CredentialProblemKind::UnknownKey);
+            play(world, &mut |world, _| world.refuse(0..OFFICE + HOME, 0.5, &unknown, UNKNOWN_KEY), &|_| None)
+        },
+    },
+    Incident {
+        name: "a proxy is not trusted any more",
+        due_to: &[CauseKind::ConfigChange],
+        play: |world| {
+            world.change_around(ChangeKind::ClientAddress);
+            let proxied = |request| {
+                let client = ClientAddress::known("10.200.0.5".parse().unwrap());
+                KeptRequest { client, ..not_looked_at(request) }
+            };
+            play(world, &mut |world, _| world.refuse(0..OFFICE + HOME, 0.5, &proxied, NOT_ALLOWED), &|_| None)
+        },
+    },
+    Incident {
+        name: "credentials are tried, and another proxy is trusted that nobody comes through",
+        due_to: &[CauseKind::Attack],
+        play: |world| {
+            world.change_around(ChangeKind::ClientAddress);
+            play(world, &mut |world, _| world.guess(6.0, 30), &everybody)
+        },
+    },
+    Incident {
+        name: "keys of the office alone were withdrawn, and its clients try again and again",
+        due_to: &[CauseKind::Keys],
+        play: |world| {
+            world.change_around(ChangeKind::Keys);
+            let unknown = rejected(CredentialProblemKind::UnknownKey);
+            play(world, &mut |world, _| world.refuse(0..OFFICE, 40.0, &unknown, UNKNOWN_KEY), &nobody_in_office)
+        },
+    },
     // What nothing here explains: it is to be said.
+    Incident {
+        name: "after a start with another version some are refused what they could",
+        due_to: &[],
+        play: |world| {
+            world.change_around(ChangeKind::Start);
+            let outcome =
+                play(world, &mut |world, _| world.refuse(0..OFFICE, 0.5, &|it| it, NO_GRANT), &nobody_in_office);
+            let (_, explained) = outcome.as_ref().unwrap();
+            assert!(explained.not_ruled_out.iter().any(|what| what.starts_with("it at ")), "{explained:#?}");
+            outcome
+        },
+    },
     Incident {
         name: "all ask for what they never could, though nothing changed",
         due_to: &[],

@@ -1,0 +1,142 @@
+//! What a restart brings: another policy, other routes, another version of the program; and what of spikes outlasts one.
+
+use std::io::{Read as _, Write as _};
+
+use flate2::Compression;
+use flate2::read::DeflateDecoder;
+use flate2::write::DeflateEncoder;
+use portcullis_testkit::upstream::{Reply, Upstream};
+use portcullis_testkit::wait::{self, PATIENCE};
+use rusqlite::Connection;
+use serde_json::Value;
+
+use super::{POLICY, Scene, json, run, without_bans};
+use crate::harness::Site;
+
+const STORE: &str = "[store]\npath = \"state.db\"\n";
+
+fn is_learning(scene: &Scene) -> bool {
+    json(&scene.gateway, &["spike", "list", "-o", "json"])["learning"] == true
+}
+
+/// Edits what the store has under a name.
+fn edit_row(site: &Site, name: &str, edit: impl FnOnce(String) -> String) {
+    let db = Connection::open(site.path("state.db")).unwrap();
+    let packed: Vec<u8> =
+        db.query_row("SELECT value FROM spike_known WHERE name = ?1", [name], |row| row.get(0)).unwrap();
+    let mut text = String::new();
+    DeflateDecoder::new(packed.as_slice()).read_to_string(&mut text).unwrap();
+    let mut packer = DeflateEncoder::new(Vec::new(), Compression::default());
+    packer.write_all(edit(text).as_bytes()).unwrap();
+    let packed = packer.finish().unwrap();
+    db.execute("UPDATE spike_known SET value = ?2 WHERE name = ?1", rusqlite::params![name, packed]).unwrap();
+}
+
+/// Somebody stops it, takes a role away, and starts it: the incident is none of what is usual, those who are locked out are no strangers, and the way
+/// back is a command. What was said outlasts the next restart, and can be read while none runs.
+#[test]
+fn a_policy_that_came_with_a_start_is_blamed_and_what_was_said_is_kept() {
+    let upstream = Upstream::start();
+    let scene = Scene::start_with_more(&upstream, &without_bans(POLICY), STORE);
+    let revoked = without_bans(&POLICY.replace("\"authenticated\"", "\"user:somebody-else\""));
+    let scene = scene.restart(|site| site.policy(&revoked));
+    assert!(!is_learning(&scene), "what is usual is known");
+    let told = scene.told(|| scene.locked_out(403));
+    told.check("config_change", 95, "by assignment/staff-reads");
+    told.check_fix("portcullis policy rollback 1 --reason ", &["of 6 callers, 6 let in before; "]);
+    let back = run(&scene.gateway, &["policy", "rollback", "1", "--reason", "spike of refusals"]);
+    assert_eq!(back.status.code(), Some(0), "{back:?}");
+    scene.people.iter().for_each(|person| person.check(&scene.gateway, 1, 200));
+    let said = run(&scene.gateway, &["spike", "explain"]).stdout;
+    let id = told.event["id"].as_str().unwrap();
+    let mut scene = scene.restart(|_| {});
+    let kept = json(&scene.gateway, &["spike", "list", "-o", "json"]);
+    assert_eq!(kept["spikes"][0]["id"], id, "{kept:#}");
+    assert_eq!(run(&scene.gateway, &["spike", "explain", id]).stdout, said);
+    scene.gateway.process.stop(PATIENCE);
+    for arguments in
+        [&["spike", "explain", id, "--offline"][..], &["spike", "--offline", "explain"], &["spike", "explain"]]
+    {
+        assert_eq!(run(&scene.gateway, arguments).stdout, said, "{arguments:?}");
+    }
+    let listed = run(&scene.gateway, &["spike", "list", "--offline"]).stdout.join("\n");
+    assert!(listed.contains(id) && listed.contains("config_change "), "{listed}");
+}
+
+#[test]
+fn a_route_that_was_narrowed_before_a_start_is_blamed() {
+    let upstream = Upstream::start();
+    let scene = Scene::start_with_more(&upstream, &without_bans(POLICY), STORE);
+    let route = "[[route]]\nname = \"app\"\nupstream = \"app\"\n";
+    let narrowed = format!("{route}paths = [\"/reports/0\", \"/files/**\"]\n");
+    let scene = scene.restart(|site| site.change(route, &narrowed));
+    let told = scene.told(|| scene.locked_out(404));
+    told.check("config_change", 95, "the routes (`[[route]]`) around the policy ");
+    told.check_fix("portcullis policy rollback 1 --reason ", &["of 6 callers, 6 let in before; "]);
+}
+
+/// Nothing that is kept tells what another version would have done: it is no cause, and not ruled out either.
+#[test]
+fn another_version_of_the_program_is_not_blamed_and_not_ruled_out() {
+    let upstream = Upstream::choosing(|_: &_| Reply::status(200));
+    let address = upstream.address();
+    let scene = Scene::start_with_more(&upstream, &without_bans(POLICY), STORE);
+    drop(upstream);
+    let _upstream = Upstream::choosing_on(address, |_: &_| Reply::status(403));
+    let version = env!("CARGO_PKG_VERSION");
+    let scene = scene.restart(|site| {
+        edit_row(site, "states", |text| {
+            let earlier = text.replace(&format!("\"program\":\"{version}\""), "\"program\":\"0.0.1\"");
+            assert_ne!(earlier, text);
+            earlier
+        });
+    });
+    let told = scene.told(|| scene.locked_out(403));
+    assert_eq!(told.kinds(), Vec::<&str>::new(), "{:#}", told.report);
+    let said = told.report["not_ruled_out"][0].as_str().unwrap();
+    let words = format!("the gateway started with version {version} of the program in place of 0.0.1 at ");
+    assert!(said.starts_with(&words) && said.contains("who were let in before"), "{said}");
+    let message = told.event["message"].as_str().unwrap();
+    assert!(message.contains("unexplained 100 %") && message.contains(&format!("not ruled out: {words}")), "{message}");
+}
+
+/// Strangers try keys just after the start with another version: it has nothing to do with that.
+#[test]
+fn an_attack_after_a_start_is_an_attack() {
+    let upstream = Upstream::start();
+    let scene = Scene::start_with_more(&upstream, &without_bans(&super::open_to_all()), STORE);
+    let scene =
+        scene.restart(|site| edit_row(site, "states", |text| text.replace("\"program\":\"", "\"program\":\"9.")));
+    let told = scene.told(|| {
+        super::Caller::new("127.9.9.9", ("x-api-key", "not-a-key".to_owned())).check(&scene.gateway, 30, 401);
+        scene.people.iter().for_each(|person| person.check(&scene.gateway, 1, 200));
+    });
+    told.check("attack", 95, "nobody there was let in before");
+    assert_eq!(told.report["not_ruled_out"], Value::Array(Vec::new()), "{:#}", told.report);
+}
+
+/// Rows that somebody has damaged are dropped, and said: it starts, and learns anew.
+#[test]
+fn damaged_rows_are_dropped_and_stop_no_start() {
+    let upstream = Upstream::start();
+    let scene = Scene::start_with_more(&upstream, &without_bans(POLICY), STORE);
+    let mut scene = scene.restart(|site| {
+        edit_row(site, "usual", |_| "{\"at\":1,\"usual\":{\"mean\":\"many\"}}".to_owned());
+        let db = Connection::open(site.path("state.db")).unwrap();
+        db.execute("UPDATE spike_known SET value = x'ffff' WHERE name = 'remembered'", []).unwrap();
+        db.execute("INSERT INTO spike_found (id, report) VALUES ('nothing', x'00')", []).unwrap();
+    });
+    let said = |line: &str| line.contains("cannot be read").then_some(());
+    for _ in 0..3 {
+        scene.gateway.process.wait_for("spike", PATIENCE, said);
+    }
+    assert!(is_learning(&scene));
+    let listed = json(&scene.gateway, &["spike", "list", "-o", "json"]);
+    assert_eq!(listed["spikes"], Value::Array(Vec::new()), "{listed:#}");
+    let gone = || {
+        let db = Connection::open(scene.gateway.site.path("state.db")).unwrap();
+        let left: i64 = db.query_row("SELECT count(*) FROM spike_found", [], |row| row.get(0)).unwrap();
+        (left == 0).then_some(())
+    };
+    assert!(wait::until(PATIENCE, gone).is_some());
+}
