@@ -285,11 +285,12 @@ impl State {
         let policy = Arc::clone(&self.shared.snapshot().load().policy);
         let governing = self.governing.as_deref();
         let report = yielding("audit", Priority::Low, || {
-            let draft = draft_in_force(governing, config, &policy)?;
+            let (draft, files) = draft_in_force(governing, config, &policy)?;
             let past = past_of(governing, config, &settings, &usage, now);
             look(&Looked {
                 facts: &facts,
                 draft: &draft,
+                files: &files,
                 known: &facts.ask_directories(&draft),
                 usage: &usage,
                 sample: sample.as_ref(),

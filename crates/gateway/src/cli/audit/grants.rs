@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 use portcullis_admin::audit::{AuditAnswer, AuditWanted};
 use portcullis_admin::{ClientError, accounts};
-use portcullis_config::{ProcessEnvironment, load, store_place};
+use portcullis_config::{PolicyFiles, ProcessEnvironment, load, store_place};
 use portcullis_insight::audit::{Finding, Report, Severity, Usage, difference, markdown, sarif, text};
 use portcullis_store::AuditBook;
 use serde_json::{Value, json};
@@ -136,7 +136,9 @@ fn offline(global: &Global) -> Result<Report, Exit> {
     known.unasked.extend(
         facts.directories.names().map(|name| format!("the directory `{name}` is asked by a running gateway alone")),
     );
+    let files = PolicyFiles::of(&global.config, &loaded.governed).map_err(failed)?;
     let report = look(&Looked {
+        files: &files,
         facts: &facts,
         known: &known,
         draft: &loaded.draft,
