@@ -30,7 +30,8 @@ pub enum AuditWanted {
     },
     /// The suppressions.
     Suppressions,
-    /// A finding may stay for a while.
+    /// A finding may stay for a while. Nobody says so of what is found about themselves; where changes need approvals, a critical one needs two: the second
+    /// one, who asks the same, confirms what the first one wrote.
     Suppress {
         /// Of which finding.
         fingerprint: String,
@@ -115,6 +116,8 @@ struct ShownSuppression {
     made_by: String,
     /// How bad the finding was then.
     severity: Option<String>,
+    /// Who else has confirmed it; empty: nobody.
+    confirmed_by: String,
 }
 
 /// A run that is kept.

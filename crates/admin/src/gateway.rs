@@ -227,7 +227,7 @@ pub trait Gateway: Send + Sync + 'static {
     ///
     /// # Errors
     /// Why not.
-    fn audit(&self, wanted: &AuditWanted, by: &str) -> Result<AuditAnswer, Problem>;
+    fn audit(&self, wanted: &AuditWanted, by: &Peer) -> Result<AuditAnswer, Problem>;
 
     /// The events as they are recorded.
     fn tail(&self) -> &Tail;

@@ -371,7 +371,7 @@ impl<G: Gateway> Desk<G> {
             }
             Question::Audit(wanted, page) => {
                 self.blocking(move |desk| {
-                    let mut answer = desk.gateway.audit(&wanted, &desk.peer.shown()).map_err(conflict)?;
+                    let mut answer = desk.gateway.audit(&wanted, &desk.peer).map_err(conflict)?;
                     let findings = answer.report.as_mut().and_then(|report| report.get_mut("findings"));
                     if let Some(findings) = findings.and_then(Value::as_array_mut) {
                         answer.more = part_of_findings(findings, &page)?;
@@ -477,7 +477,7 @@ impl<G: Gateway> Desk<G> {
 
     /// Audits. What changes what is kept is recorded.
     fn audit(&self, wanted: &AuditWanted) -> Result<Response<Answer>, Failure> {
-        let outcome = self.gateway.audit(wanted, &self.peer.shown());
+        let outcome = self.gateway.audit(wanted, &self.peer);
         if wanted.changes() {
             let message =
                 outcome.as_ref().map_or_else(|problem| problem.error.clone(), |answer| answer.message.clone());

@@ -130,6 +130,12 @@ const STEPS: &[&str] = &[
     ALTER TABLE audit_suppression ADD COLUMN severity TEXT NOT NULL DEFAULT '';
     CREATE TABLE audit_untold (n INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL, message TEXT NOT NULL) STRICT;
     ",
+    // Suppressions: all names of whoever made one, by lines; who else confirmed it; and whether its end was told.
+    "
+    ALTER TABLE audit_suppression ADD COLUMN names TEXT NOT NULL DEFAULT '';
+    ALTER TABLE audit_suppression ADD COLUMN confirmed_by TEXT NOT NULL DEFAULT '';
+    ALTER TABLE audit_suppression ADD COLUMN end_told INTEGER NOT NULL DEFAULT 0;
+    ",
 ];
 
 /// Takes the steps before the one that makes this table: what a test of that step begins with.

@@ -31,7 +31,7 @@ pub use history::{GrantSet, History, PastVersion};
 pub use preview::PolicyText;
 pub use render::{markdown, sarif, text};
 pub use settings::AuditSettings;
-pub use suppress::Suppression;
+pub use suppress::{Suppression, needs_another};
 pub use usage::Usage;
 
 use jiff::Timestamp;

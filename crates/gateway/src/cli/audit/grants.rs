@@ -9,7 +9,7 @@ use portcullis_insight::audit::{Finding, Report, Severity, Usage, difference, ma
 use portcullis_store::AuditBook;
 use serde_json::{Value, json};
 
-use crate::auditing::{Facts, Looked, from_rows, keep_run, last_report, look, past_of, suppressions};
+use crate::auditing::{Suppressor, Facts, Looked, from_rows, keep_run, last_report, look, past_of, suppressions};
 use crate::cli::args::{
     AuditCommand, AuditDiffArgs, AuditRunArgs, AuditShowArgs, AuditSuppressArgs, Format, Global, ReportArgs,
     ReportFormat,
@@ -20,7 +20,7 @@ use crate::cli::output::{answer, answer_text, remark};
 use crate::cli::table::table;
 use crate::control::audit::kept;
 use crate::exit::Exit;
-use crate::governing::Governing;
+use crate::governing::{Governing, Who};
 
 pub(super) fn run(global: &Global, command: &AuditCommand) -> Exit {
     let done = match command {
@@ -59,24 +59,39 @@ fn ask_or_read(global: &Global, wanted: &AuditWanted, offline: bool) -> Result<A
         fail(global, "no gateway answers, and there is no store: the runs are kept in `[store]`");
         return Err(Exit::Unreachable);
     };
-    let uid = rustix::process::getuid().as_raw();
-    let by = match accounts::user_name(uid) {
-        Some(name) => format!("{name} (uid {uid})"),
-        None => format!("uid {uid}"),
-    };
+    let by = suppressor(global)?;
     let answer = kept(&book, wanted, &by).map_err(|error| {
         fail(global, &error);
         Exit::Negative
     })?;
     if wanted.changes() {
         // No gateway has recorded it: the next one, or one that runs, does.
-        let message = format!("{}, by {by}, without a gateway", answer.message);
+        let message = format!("{}, by {}, without a gateway", answer.message, by.shown);
         book.leave_untold(Timestamp::now().as_second(), &message).map_err(|error| {
             fail(global, &error.to_string());
             Exit::Unreachable
         })?;
     }
     Ok(answer)
+}
+
+/// Whoever this process belongs to, as a store without a gateway knows who is who.
+fn suppressor(global: &Global) -> Result<Suppressor, Exit> {
+    let uid = rustix::process::getuid().as_raw();
+    let shown = match accounts::user_name(uid) {
+        Some(name) => format!("{name} (uid {uid})"),
+        None => format!("uid {uid}"),
+    };
+    let store = store_place(&global.config, &ProcessEnvironment).filter(|store| store.path.exists());
+    let governing = store.as_ref().map(|store| Governing::open(&global.config, store, None)).transpose();
+    let governing = governing.map_err(|error| {
+        fail(global, &error.to_string());
+        Exit::Unreachable
+    })?;
+    // What is approved says so, whatever the file on the disk says.
+    let approved = governing.as_ref().is_some_and(Governing::is_required);
+    let approvers = governing.as_ref().map(|governing| governing.approvers().0).unwrap_or_default();
+    Ok(Suppressor { who: Who::of_this_process(), shown, approvers, approved })
 }
 
 /// A configuration may switch the channel off: then there is nobody to ask.
@@ -150,9 +165,9 @@ fn offline(global: &Global) -> Result<Report, Exit> {
         version: governing.as_ref().map_or(1, Governing::n).max(1),
         now,
     });
-    let report = report.map_err(failed)?;
+    let mut report = report.map_err(failed)?;
     if let Some(book) = &mut book {
-        keep_run(book, &report, settings.keep).map_err(failed)?;
+        keep_run(book, &mut report, settings.keep).map_err(failed)?;
     }
     Ok(report)
 }
