@@ -30,7 +30,8 @@ pub enum AuditWanted {
     },
     /// The suppressions.
     Suppressions,
-    /// A finding may stay for a while.
+    /// A finding may stay for a while. Nobody says so of what is found about themselves; where changes need approvals, a critical one needs two: the second
+    /// one, who asks the same, confirms what the first one wrote.
     Suppress {
         /// Of which finding.
         fingerprint: String,

@@ -238,7 +238,7 @@ pub trait Gateway: Send + Sync + 'static {
     ///
     /// # Errors
     /// Why not.
-    fn audit(&self, wanted: &AuditWanted, by: &str) -> Result<AuditAnswer, Problem>;
+    fn audit(&self, wanted: &AuditWanted, by: &Peer) -> Result<AuditAnswer, Problem>;
 
     /// Backups: makes one, lists them, verifies one, tries a restoration.
     ///

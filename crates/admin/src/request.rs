@@ -386,7 +386,7 @@ impl<G: Gateway> Desk<G> {
             | Question::Differ(_) => self.reading_more(question).await,
             Question::Audit(wanted, page) => {
                 self.blocking(move |desk| {
-                    let mut answer = desk.gateway.audit(&wanted, &desk.peer.shown()).map_err(conflict)?;
+                    let mut answer = desk.gateway.audit(&wanted, &desk.peer).map_err(conflict)?;
                     if let Some(report) = &mut answer.report {
                         answer.more = part_of_findings(&mut report.findings, &page)?;
                     }
@@ -494,7 +494,7 @@ impl<G: Gateway> Desk<G> {
 
     /// Audits. What changes what is kept is recorded.
     fn audit(&self, wanted: &AuditWanted) -> Result<Response<Answer>, Failure> {
-        let outcome = self.gateway.audit(wanted, &self.peer.shown());
+        let outcome = self.gateway.audit(wanted, &self.peer);
         if wanted.changes() {
             let message =
                 outcome.as_ref().map_or_else(|problem| problem.error.clone(), |answer| answer.message.clone());

@@ -26,6 +26,7 @@ mod render;
 mod schema;
 mod section;
 mod suggest;
+mod suggestion;
 mod user_edit;
 
 #[cfg(test)]
@@ -45,4 +46,5 @@ pub use load::{
 };
 pub use new_key::{AppendKeyError, NewKey, append_key};
 pub use schema::{SchemaOf, schema};
+pub use suggestion::PolicyFiles;
 pub use user_edit::{NewUser, ShownUser, UserChange, UserFileError, change_users, list_users};

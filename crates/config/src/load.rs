@@ -160,6 +160,22 @@ pub fn load_with_policy_text(
     load_files(path, Some(&place), &environment)
 }
 
+/// The policy with its places, and nothing else of the configuration: no credentials, no certificates, no lists that were fetched.
+///
+/// # Errors
+/// How much is wrong, and the first of it.
+pub(crate) fn load_draft(path: &Path, environment: &dyn Environment) -> Result<portcullis_policy::PolicyDraft, String> {
+    let reader = Reader::new(environment);
+    let draft = read_gateway(&reader, path).and_then(|gateway| {
+        let named = &gateway.policy;
+        let policy = read_policy(&reader, &named.value.path, &named.value.written, Some(named.span))?;
+        Some(compile::policy::draft(&reader, &gateway.entries.routes, policy))
+    });
+    let report = Report::new(reader.sources.into_inner(), reader.diagnostics.into_inner());
+    let first = || report.diagnostics().next().map_or_else(String::new, |first| first.message.clone());
+    draft.filter(|_| report.errors() == 0).ok_or_else(|| format!("it cannot be read: {}", first()))
+}
+
 /// An environment in which a file holds something else.
 struct Beside<'e> {
     environment: &'e dyn Environment,

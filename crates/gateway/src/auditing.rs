@@ -4,6 +4,7 @@
 mod directories;
 mod look;
 mod rows;
+mod suppressing;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,6 +28,7 @@ use crate::yielding::{Priority, yielding};
 
 pub(crate) use look::{Facts, Looked, draft_in_force, look, past_of};
 pub(crate) use rows::{from_rows, suppression_of, to_rows};
+pub(crate) use suppressing::{Suppressor, suppress};
 
 /// How often what was counted is taken.
 const TICK: Duration = Duration::from_secs(1);
@@ -48,6 +50,8 @@ const FORGOTTEN_AFTER_S: i64 = 400 * 24 * 60 * 60;
 const MONTH_S: i64 = 32 * 24 * 60 * 60;
 /// Events of one run, each of a new finding.
 const MOST_EVENTS: usize = 50;
+/// Runs of one second and of the same findings.
+const MOST_OF_A_NAME: u32 = 1_000;
 
 /// Usage and audits.
 #[derive(Debug)]
@@ -185,6 +189,7 @@ impl State {
             if Instant::now() >= next_look {
                 next_look = Instant::now() + LOOK;
                 self.tell_untold();
+                self.tell_ended(Timestamp::now().as_second());
                 self.audit_if_due();
             }
             if Instant::now() >= next_forget {
@@ -284,12 +289,13 @@ impl State {
         let sample = self.insight.as_ref().map(|insight| insight.outlook());
         let policy = Arc::clone(&self.shared.snapshot().load().policy);
         let governing = self.governing.as_deref();
-        let report = yielding("audit", Priority::Low, || {
-            let draft = draft_in_force(governing, config, &policy)?;
+        let mut report = yielding("audit", Priority::Low, || {
+            let (draft, files) = draft_in_force(governing, config, &policy)?;
             let past = past_of(governing, config, &settings, &usage, now);
             look(&Looked {
                 facts: &facts,
                 draft: &draft,
+                files: &files,
                 known: &facts.ask_directories(&draft),
                 usage: &usage,
                 sample: sample.as_ref(),
@@ -301,7 +307,7 @@ impl State {
             })
         })??;
         let keep = self.facts.load().settings.as_ref().map_or(1, |settings| settings.keep);
-        keep_run(&mut self.book(), &report, keep)?;
+        keep_run(&mut self.book(), &mut report, keep)?;
         *self.made.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         self.tell(&report, before.as_ref());
         Ok(report)
@@ -322,6 +328,27 @@ impl State {
             self.shared.recorder.record(event);
             if let Err(error) = self.book().told(n) {
                 tracing::warn!(%error, "what was told of audits will be told again");
+                return;
+            }
+        }
+    }
+
+    /// One event of each suppression that is over: what it is about counts again.
+    fn tell_ended(&self, now: i64) {
+        let ended = self.book().ended(now);
+        let ended = ended.unwrap_or_else(|error| {
+            tracing::warn!(%error, "it cannot be said which suppressions are over");
+            Vec::new()
+        });
+        for row in ended {
+            let until = Timestamp::from_second(row.until).map(|until| until.to_string()).unwrap_or_default();
+            let message = format!(
+                "the finding {} is not suppressed any more since {until}, and counts again if it is still there: {} ({})",
+                row.fingerprint, row.reason, row.owner
+            );
+            self.record(EventKind::AuditSuppressionEnded, message, None);
+            if let Err(error) = self.book().end_told(&row.fingerprint) {
+                tracing::warn!(%error, "the end of a suppression will be told again");
                 return;
             }
         }
@@ -423,11 +450,18 @@ pub(crate) fn suppressions(book: &AuditBook) -> Result<Vec<Suppression>, String>
     Ok(rows.into_iter().map(suppression_of).collect())
 }
 
-/// Keeps a run.
-pub(crate) fn keep_run(book: &mut AuditBook, report: &Report, most: usize) -> Result<(), String> {
-    let bytes = serde_json::to_vec(report).map_err(|error| error.to_string())?;
+/// Keeps a run. Where another one is called so already, it is called so with a number behind.
+pub(crate) fn keep_run(book: &mut AuditBook, report: &mut Report, most: usize) -> Result<(), String> {
     let at: Timestamp = report.at.parse().map_err(|error| format!("{error}"))?;
-    book.add_run(&report.run, at.as_second(), &bytes, most).map_err(|error| error.to_string())
+    let name = report.run.clone();
+    for number in 2..=MOST_OF_A_NAME {
+        let bytes = serde_json::to_vec(report).map_err(|error| error.to_string())?;
+        if book.add_run(&report.run, at.as_second(), &bytes, most).map_err(|error| error.to_string())? {
+            return Ok(());
+        }
+        report.run = format!("{name}-{number}");
+    }
+    Err(format!("{MOST_OF_A_NAME} runs are called {name} already"))
 }
 
 #[cfg(test)]
@@ -465,6 +499,29 @@ mod tests {
         }
         assert_eq!(audits, 1);
         assert!(is_due(Some(day), ahead, day, NOW));
+    }
+
+    /// Two audits of one moment that find the same are two runs.
+    #[test]
+    fn runs_of_one_name_get_a_number() {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = portcullis_store::Settings { path: folder.path().join("portcullis.db") };
+        let mut book = AuditBook::open_store(&settings).unwrap();
+        let report: Report = serde_json::from_value(serde_json::json!({
+            "schema": "portcullis.audit/1", "run": "r-3c3b", "at": "2026-11-23T12:00:00Z", "policy_version": 1, "policy_sha256": "",
+            "observed_since": null, "window_days": 90, "findings": [], "not_looked_at": {}, "left_out": {},
+        }))
+        .unwrap();
+        let mut names = Vec::new();
+        for _ in 0..3 {
+            let mut again = report.clone();
+            keep_run(&mut book, &mut again, 9).unwrap();
+            names.push(again.run);
+        }
+        assert_eq!(names, ["r-3c3b", "r-3c3b-2", "r-3c3b-3"]);
+        let kept: Vec<String> = book.runs().unwrap().into_iter().map(|(name, _)| name).collect();
+        assert_eq!(kept, ["r-3c3b-3", "r-3c3b-2", "r-3c3b"]);
+        assert!(kept.iter().all(|name| report_of(&book, name).unwrap().unwrap().run == *name));
     }
 
     #[test]

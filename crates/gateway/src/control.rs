@@ -347,7 +347,7 @@ impl Gateway for Operated {
         spikes::shown(&self.running).map_err(problem)
     }
 
-    fn audit(&self, wanted: &AuditWanted, by: &str) -> Result<AuditAnswer, Problem> {
+    fn audit(&self, wanted: &AuditWanted, by: &Peer) -> Result<AuditAnswer, Problem> {
         audit::perform(&self.running, &self.config, wanted, by).map_err(problem)
     }
 

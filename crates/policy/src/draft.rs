@@ -11,6 +11,7 @@ use crate::principal::{Principal, PrincipalKind};
 use crate::request::{CountryCode, RiskLevel};
 
 mod constructors;
+mod entries;
 
 /// A place in one of the draft's sources.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, PartialOrd, Ord)]

@@ -202,11 +202,13 @@ mod tests {
         for number in 0..5_i64 {
             // The second one was made under a clock that was years ahead: it goes when its turn comes, like all others.
             let at = if number == 1 { 1 << 40 } else { number };
-            book.add_run(&format!("run-{number}"), at, format!("report {number}").as_bytes(), 3).unwrap();
+            assert!(book.add_run(&format!("run-{number}"), at, format!("report {number}").as_bytes(), 3).unwrap());
         }
+        assert!(!book.add_run("run-4", 9, b"another", 3).unwrap(), "the name is taken");
         let ids: Vec<String> = book.runs().unwrap().into_iter().map(|(id, _)| id).collect();
         assert_eq!(ids, ["run-4", "run-3", "run-2"]);
         assert_eq!(book.run("run-3").unwrap().unwrap(), b"report 3");
+        assert_eq!(book.run("run-4").unwrap().unwrap(), b"report 4");
         assert_eq!(book.run("run-0").unwrap(), None);
     }
 
@@ -221,10 +223,34 @@ mod tests {
             until: 2,
             made_by: "uid 0".to_owned(),
             severity: "high".to_owned(),
+            names: vec!["ana".to_owned(), "uid:7".to_owned()],
+            confirmed_by: "ben".to_owned(),
         };
         assert!(book.suppress(&of("ana")).unwrap() && book.suppress(&of("ben")).unwrap());
         assert_eq!(book.suppressions().unwrap(), [of("ben")]);
         assert!(book.unsuppress("0123456789abcdef").unwrap() && !book.unsuppress("0123456789abcdef").unwrap());
+    }
+
+    #[test]
+    fn the_end_of_a_suppression_is_told_once_and_again_where_it_was_made_anew() {
+        let (_folder, book) = book();
+        let until = |until: i64| SuppressionRow {
+            fingerprint: "0123456789abcdef".to_owned(),
+            owner: "ana".to_owned(),
+            reason: "why".to_owned(),
+            made: 1,
+            until,
+            made_by: String::new(),
+            severity: String::new(),
+            names: Vec::new(),
+            confirmed_by: String::new(),
+        };
+        book.suppress(&until(10)).unwrap();
+        assert_eq!((book.ended(9).unwrap(), book.ended(10).unwrap()), (Vec::new(), vec![until(10)]));
+        book.end_told("0123456789abcdef").unwrap();
+        assert!(book.ended(10).unwrap().is_empty());
+        book.suppress(&until(20)).unwrap();
+        assert_eq!((book.ended(19).unwrap(), book.ended(20).unwrap()), (Vec::new(), vec![until(20)]));
     }
 
     #[test]

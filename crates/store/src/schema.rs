@@ -135,6 +135,12 @@ const STEPS: &[&str] = &[
     CREATE TABLE spike_known (name TEXT PRIMARY KEY NOT NULL, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
     CREATE TABLE spike_found (n INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, report BLOB NOT NULL) STRICT;
     ",
+    // Suppressions: all names of whoever made one, by lines; who else confirmed it; and whether its end was told.
+    "
+    ALTER TABLE audit_suppression ADD COLUMN names TEXT NOT NULL DEFAULT '';
+    ALTER TABLE audit_suppression ADD COLUMN confirmed_by TEXT NOT NULL DEFAULT '';
+    ALTER TABLE audit_suppression ADD COLUMN end_told INTEGER NOT NULL DEFAULT 0;
+    ",
 ];
 
 /// Takes the steps before the one that makes this table: what a test of that step begins with.

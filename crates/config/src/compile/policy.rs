@@ -100,7 +100,7 @@ fn lint_facts(reader: &Reader<'_>, callers: Callers<'_>) -> LintFacts {
 }
 
 /// The draft of the policy: plain values with their places.
-fn draft(reader: &Reader<'_>, routes: &[file::Route], policy: PolicyFile) -> PolicyDraft {
+pub(crate) fn draft(reader: &Reader<'_>, routes: &[file::Route], policy: PolicyFile) -> PolicyDraft {
     let sources = reader.sources.borrow();
     let places = Places { sources: &sources };
     PolicyDraft {

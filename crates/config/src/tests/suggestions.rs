@@ -4,12 +4,15 @@ use std::fmt::Write as _;
 
 use jiff::Timestamp;
 use portcullis_insight::AuditSettings;
-use portcullis_insight::audit::{Finding, History, Input, KnownPrincipals, PolicyWriters, Report, Usage, audit};
+use portcullis_insight::audit::{
+    Finding, History, Input, KnownPrincipals, PolicyText, PolicyWriters, Report, Usage, audit,
+};
 use portcullis_policy::{LintFacts, Policy, PolicyDraft, Principal};
 use proptest::prelude::*;
 use toml::{Table, Value};
 
 use super::{Folder, GATEWAY};
+use crate::PolicyFiles;
 
 /// 2026-11-23, a Monday, at noon.
 const NOW: i64 = 1_795_435_200;
@@ -130,15 +133,23 @@ fn written(number: usize, granted: &Granted) -> String {
 }
 
 fn loaded(policy: &str) -> PolicyDraft {
+    read(policy, &[]).0
+}
+
+/// What a policy says, with other files beside it; and its files, as suggestions are put in place there.
+fn read(policy: &str, beside: &[(&str, &str)]) -> (PolicyDraft, PolicyFiles) {
     let folder = Folder::new();
     let other = "[[route]]\nname = \"other\"\nupstream = \"billing\"\nhosts = [\"o.test\"]\n";
     folder.write("portcullis.toml", format!("{GATEWAY}{other}"));
     folder.write("policy.toml", policy);
-    folder.loaded().draft
+    beside.iter().for_each(|(name, text)| folder.write(name, text));
+    let loaded = folder.loaded();
+    let files = PolicyFiles::of(&folder.path("portcullis.toml"), &loaded.governed).unwrap();
+    (loaded.draft, files)
 }
 
 /// Some of the users used something, and of some nobody knows who they are.
-fn audited(draft: &PolicyDraft, uses: &[(usize, usize, i64)], nobody: bool) -> Report {
+fn audited((draft, files): &(PolicyDraft, PolicyFiles), uses: &[(usize, usize, i64)], nobody: bool) -> Report {
     let (policy, _) = Policy::compile(draft).unwrap();
     let mut usage = Usage::beginning(NOW - 100 * DAY);
     (0..=100 * DAY / 60).for_each(|beat| {
@@ -168,6 +179,7 @@ fn audited(draft: &PolicyDraft, uses: &[(usize, usize, i64)], nobody: bool) -> R
             settings: &AuditSettings { keep_share: 0.5, ..AuditSettings::default() },
             suppressions: &[],
             before: None,
+            text: files,
             now: Timestamp::from_second(NOW).unwrap(),
         },
         &|| {},
@@ -240,8 +252,13 @@ proptest! {
     ) {
         let grants: String = grants.iter().enumerate().map(|(number, grant)| written(number, grant)).collect();
         let policy = format!("version = 1\n{ROLES}{grants}");
-        let draft = loaded(&policy);
-        let report = audited(&draft, &uses, nobody);
+        let site = read(&policy, &[]);
+        let report = audited(&site, &uses, nobody);
+        let draft = site.0;
+        // All of these are written as people write them, so nothing is held back for its text.
+        let held = report.findings.iter().filter_map(|finding| finding.recommendation.withheld.as_ref());
+        let held: Vec<&String> = held.filter(|why| why.starts_with("its text")).collect();
+        prop_assert!(held.is_empty(), "{held:?}");
         let checked = report.findings.iter().filter(|finding| check(&policy, &draft, finding)).count();
         // Who is nobody is taken out of every assignment, whatever its kind.
         prop_assert!(!nobody || checked > 0, "{:?}", report.findings);
@@ -255,12 +272,114 @@ fn an_eligible_assignment_stays_eligible() {
         "version = 1\n{ROLES}\n[[assignment]]\nname = \"oncall\"\nrole = \"root\"\nprincipals = [\"user:ann\", \"user:left\"]\nscope = \"*\"\n\
          activation = {{ max = \"1h\" }}\nwhen = {{ max_age = \"15m\" }}\nmode = \"shadow\"\n"
     );
-    let draft = loaded(&policy);
-    let report = audited(&draft, &[], true);
+    let site = read(&policy, &[]);
+    let report = audited(&site, &[], true);
+    let draft = site.0;
     let left = report.findings.iter().find(|finding| finding.principal.as_deref() == Some("user:left")).unwrap();
     let toml = left.recommendation.toml.as_deref().unwrap();
     for kept in ["activation = { max = \"3600s\" }", "when = { max_age = \"900s\" }", "mode = \"shadow\""] {
         assert!(toml.contains(kept), "{kept}: {toml}");
     }
     assert!(check(&policy, &draft, left));
+}
+
+/// Ann is there, and Left is nobody.
+const ONCALL: &str = "[[assignment]]\nname = \"oncall\"\nrole = \"reader\"\nprincipals = [\"user:ann\", \"user:left\"]\nscope = \"*\"\n";
+
+fn of_left(policy: &str, beside: &[(&str, &str)]) -> (PolicyFiles, Finding) {
+    let site = read(policy, beside);
+    let report = audited(&site, &[], true);
+    let left = report.findings.into_iter().find(|finding| {
+        finding.principal.as_deref() == Some("user:left") && finding.id == "LP04"
+    });
+    (site.1, left.unwrap())
+}
+
+/// In the file where the entry stands, and nothing of it but what changes.
+#[test]
+fn a_suggestion_is_put_in_place_where_the_entry_stands_and_comments_stay() {
+    let commented = format!("# Who is called at night.\n{ONCALL}# The end.\n").replace("[\"user:ann\"", "[ # in turn\n  \"user:ann\"");
+    let roles = format!("version = 1\ninclude = [\"teams/*.toml\"]\n{ROLES}");
+    let (files, left) = of_left(&roles, &[("teams/a.toml", "version = 1\n"), ("teams/b.toml", &commented)]);
+    let changed = files.with(left.recommendation.toml.as_deref().unwrap()).unwrap();
+    let changed: Vec<(&str, &str)> =
+        changed.iter().map(|(path, text)| (path.file_name().unwrap().to_str().unwrap(), text.as_str())).collect();
+    let expected = "# Who is called at night.\n[[assignment]]\nname = \"oncall\"\nrole = \"reader\"\n\
+                    principals = [\"user:ann\"]\nscope = \"*\"\n# The end.\n";
+    assert_eq!(changed, [("b.toml", expected)]);
+}
+
+/// What cannot be put in place of what stands there is not given out, and why is said.
+#[test]
+fn a_suggestion_that_cannot_be_put_in_place_is_withheld() {
+    let check = |grants: &str, why: &str| {
+        let (_, left) = of_left(&format!("version = 1\n{grants}\n{ROLES}"), &[]);
+        let recommendation = &left.recommendation;
+        assert_eq!(recommendation.toml, None, "{grants}");
+        let said = recommendation.withheld.as_deref().unwrap();
+        assert!(said.starts_with("its text is not given out: ") && said.contains(why), "{said}");
+    };
+    let inline = "assignment = [{ name = \"oncall\", role = \"reader\", principals = [\"user:ann\", \"user:left\"], scope = \"*\" }]";
+    check(inline, "`assignment` is no list of tables");
+    // The name is made of a variable: pasted, there would be two entries of it.
+    check(&ONCALL.replace("\"oncall\"", "\"${NOBODY_SETS_THIS:-oncall}\""), "something else");
+    // And as it is usually written it is given out.
+    let (_, left) = of_left(&format!("version = 1\n{ROLES}{ONCALL}"), &[]);
+    assert!(left.recommendation.toml.is_some() && left.recommendation.withheld.is_none(), "{left:?}");
+}
+
+/// A name with the sign of a variable in it is read back as it is.
+#[test]
+fn what_looks_like_a_variable_stays_what_it_is() {
+    let (files, left) = of_left(&format!("version = 1\n{ROLES}{}", ONCALL.replace("user:ann", "user:$${HOME}")), &[]);
+    let toml = left.recommendation.toml.as_deref().unwrap();
+    assert!(toml.contains("principals = [\"user:$${HOME}\"]"), "{toml}");
+    let draft = files.draft_with(&files.with(toml).unwrap()).unwrap();
+    assert_eq!(draft.assignments[0].principals[0].value, "user:${HOME}");
+}
+
+/// Whatever comes of a text that says something else, it is not taken for what was tried.
+#[test]
+fn a_text_that_says_something_else_is_not_what_was_tried() {
+    let eligible = format!("{ONCALL}activation = {{ max = \"1h\" }}\n");
+    let (draft, files) = read(&format!("version = 1\n{ROLES}{eligible}"), &[]);
+    let mut tried = draft.clone();
+    tried.assignments[0].principals.pop();
+    let of = |text: &str| files.comes_to(text, &|_| tried.clone());
+    let text = eligible.replace(", \"user:left\"", "");
+    assert_eq!(of(&text), Ok(()));
+    // As an earlier version wrote it, which lost the key: Ann would have the role for good.
+    let without = text.replace("activation = { max = \"1h\" }\n", "");
+    for (wrong, why) in [
+        (without.as_str(), "the text would say something else than what was tried, in 2 entries"),
+        ("[[assignment]\n", "it is no TOML"),
+        ("[[assignment]]\nrole = \"reader\"\n", "an entry has no name"),
+        ("# [[assignment]] oncall: take \"user:nobody\" out of `principals`", "does not stand in the files as such"),
+        ("# [[assignment]] oncall: do as you like", "it is not clear what to do"),
+        ("# remove [[assignment]] none", "no `[[assignment]]` of the name `none`"),
+    ] {
+        let said = of(wrong).unwrap_err();
+        assert!(said.contains(why), "{wrong}: {said}");
+    }
+}
+
+/// A prefix goes out of the table or out of the list where it stands, and out of no other one.
+#[test]
+fn a_prefix_goes_out_of_the_list_in_which_it_stands() {
+    let networks = "[[network]]\nname = \"partners\"\naddresses = [\"192.0.2.7\"]\nfiles = [\"one.txt\", \"two.txt\"]\n";
+    let lists = [("one.txt", "# One.\n5.6.7.0/24 # old\n"), ("two.txt", "5.6.8.0/24\n\n2a00:1450::/48 # B\n")];
+    let (_, files) = read(&format!("version = 1\n{networks}"), &lists);
+    let of = |prefix: &str| {
+        let text = format!("# [[network]] partners: take \"{prefix}\" out of `addresses`, or out of its file");
+        let dropping = |draft: &PolicyDraft| {
+            let mut draft = draft.clone();
+            draft.networks[0].prefixes.retain(|each| each.to_string() != prefix);
+            draft
+        };
+        files.comes_to(&text, &dropping).map(|()| files.with(&text).unwrap().into_values().collect::<String>())
+    };
+    assert_eq!(of("5.6.7.0/24").as_deref(), Ok("# One.\n"));
+    assert_eq!(of("2a00:1450::/48").as_deref(), Ok("5.6.8.0/24\n\n"));
+    assert!(of("192.0.2.7/32").unwrap().contains("addresses = []"));
+    assert!(of("5.6.9.0/24").unwrap_err().contains("stands neither in `addresses` nor in a file"));
 }

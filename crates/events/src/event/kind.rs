@@ -54,6 +54,8 @@ event_kinds! {
     AuditCompleted, "audit.completed", Low;
     /// An audit has found something that no earlier one had: high or worse.
     AuditFinding, "audit.finding", High;
+    /// A finding is suppressed no longer: the time that somebody gave it is over.
+    AuditSuppressionEnded, "audit.suppression_ended", Medium;
     /// A new policy or configuration is in force.
     PolicyReloaded, "policy.reloaded", Low;
     /// A new policy or configuration was not accepted; the old one stays in force.

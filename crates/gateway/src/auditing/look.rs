@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::thread;
 
 use jiff::Timestamp;
-use portcullis_config::{Loaded, ProcessEnvironment, load};
+use portcullis_config::{Loaded, PolicyFiles, ProcessEnvironment, load};
 use portcullis_governance::{Hash, Version};
 use portcullis_identity::settings::Settings as Identity;
 use portcullis_insight::audit::{
@@ -64,6 +64,8 @@ pub(crate) struct Looked<'l> {
     pub(crate) known: &'l KnownPrincipals,
     /// The policy with its places.
     pub(crate) draft: &'l PolicyDraft,
+    /// The files in which it is written.
+    pub(crate) files: &'l PolicyFiles,
     pub(crate) usage: &'l Usage,
     pub(crate) sample: Option<&'l Outlook>,
     pub(crate) past: Past,
@@ -124,13 +126,14 @@ pub(crate) fn look(looked: &Looked<'_>) -> Result<Report, String> {
             settings: facts.settings.as_ref().unwrap_or(&default),
             suppressions: looked.suppressions,
             before: looked.before,
+            text: looked.files,
             now: looked.now,
         },
         &thread::yield_now,
     ))
 }
 
-/// The policy in force with its places, read again: it would take as much memory as the policy itself, for moments that are rare. It is that of
+/// The policy in force with its places and its files, read again: it would take as much memory as the policy itself, for moments that are rare. It is that of
 /// its version in the log, or that of the disk, if one of them is the same.
 ///
 /// # Errors
@@ -139,7 +142,7 @@ pub(crate) fn draft_in_force(
     governing: Option<&Governing>,
     config: &Path,
     policy: &Policy,
-) -> Result<PolicyDraft, String> {
+) -> Result<(PolicyDraft, PolicyFiles), String> {
     let kept = || {
         let governing = governing?;
         let version = governing.versions_back(MOST_VERSIONS).find(|version| version.n <= policy.version())?;
@@ -148,9 +151,10 @@ pub(crate) fn draft_in_force(
     let on_disk = || load(config, &ProcessEnvironment).ok();
     let is_it = |loaded: &Loaded| loaded.policy.sha256() == policy.sha256();
     let found = kept().filter(is_it).or_else(|| on_disk().filter(is_it));
-    let found = found.map(|loaded| loaded.draft);
-    found
-        .ok_or_else(|| "the policy in force stands neither in the store nor in the files any more: reload first".into())
+    let found = found
+        .ok_or("the policy in force stands neither in the store nor in the files any more: reload first")?;
+    let files = PolicyFiles::of(config, &found.governed)?;
+    Ok((found.draft, files))
 }
 
 /// The versions that an audit needs: those of its window, and of some weeks before that.

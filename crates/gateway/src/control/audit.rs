@@ -4,17 +4,19 @@ use std::path::Path;
 
 use jiff::Timestamp;
 use portcullis_admin::audit::{AuditAnswer, AuditRun, AuditWanted};
-use portcullis_insight::audit::{Severity, Suppression, difference};
-use portcullis_store::{AuditBook, SuppressionRow};
+use portcullis_admin::Peer;
+use portcullis_insight::audit::{Suppression, difference};
+use portcullis_store::AuditBook;
 
-use crate::auditing::{report_of, suppressions};
+use crate::auditing::{Suppressor, report_of, suppress, suppressions};
+use crate::governing::Who;
 use crate::running::Running;
 
 /// Does what is wanted.
 ///
 /// # Errors
 /// A sentence: why not.
-pub(super) fn perform(running: &Running, config: &Path, wanted: &AuditWanted, by: &str) -> Result<AuditAnswer, String> {
+pub(super) fn perform(running: &Running, config: &Path, wanted: &AuditWanted, by: &Peer) -> Result<AuditAnswer, String> {
     let Some(auditing) = running.auditing() else {
         return Err("usage is not counted: there is no `[store]`, or `[audit] enabled = false`; `portcullis audit run --offline` looks at the policy alone".to_owned());
     };
@@ -29,9 +31,16 @@ pub(super) fn perform(running: &Running, config: &Path, wanted: &AuditWanted, by
         | AuditWanted::Suppressions
         | AuditWanted::Suppress { .. }
         | AuditWanted::Unsuppress { .. } => {
+            let governing = running.governing();
+            let by = Suppressor {
+                who: Who::of(by),
+                shown: by.shown(),
+                approvers: governing.map(|governing| governing.approvers().0).unwrap_or_default(),
+                approved: governing.is_some_and(|governing| governing.is_required()),
+            };
             let mut said = Err("nothing was asked".to_owned());
             auditing.with_book(|book| {
-                said = kept(book, wanted, by);
+                said = kept(book, wanted, &by);
                 Ok(())
             })?;
             said
@@ -43,7 +52,7 @@ pub(super) fn perform(running: &Running, config: &Path, wanted: &AuditWanted, by
 ///
 /// # Errors
 /// A sentence: why not.
-pub(crate) fn kept(book: &AuditBook, wanted: &AuditWanted, by: &str) -> Result<AuditAnswer, String> {
+pub(crate) fn kept(book: &AuditBook, wanted: &AuditWanted, by: &Suppressor) -> Result<AuditAnswer, String> {
     let failed = |error: portcullis_store::StoreError| error.to_string();
     match wanted {
         AuditWanted::Run => Err("an audit is made by the gateway".to_owned()),
@@ -58,8 +67,11 @@ pub(crate) fn kept(book: &AuditBook, wanted: &AuditWanted, by: &str) -> Result<A
         }
         AuditWanted::Show { run } => {
             let runs = book.runs().map_err(failed)?;
-            let is_it = |(name, _): &&(String, i64)| run.as_ref().is_none_or(|run| name.starts_with(run.as_str()));
-            let Some((name, _)) = runs.iter().find(is_it) else {
+            let found = match run {
+                Some(run) => run_named(&runs, run),
+                None => runs.first(),
+            };
+            let Some((name, _)) = found else {
                 return Err(match run {
                     Some(run) => format!("there is no run `{}`: see `portcullis audit runs`", run.escape_debug()),
                     None => "no audit was made yet: `portcullis audit run` makes one".to_owned(),
@@ -72,7 +84,7 @@ pub(crate) fn kept(book: &AuditBook, wanted: &AuditWanted, by: &str) -> Result<A
             let runs = book.runs().map_err(failed)?;
             let of = |named: &Option<String>, place: usize| {
                 let run = match named {
-                    Some(named) => runs.iter().find(|(name, _)| name.starts_with(named.as_str())),
+                    Some(named) => run_named(&runs, named),
                     None => runs.get(place),
                 };
                 let missing = || "there are not these two runs to compare: see `portcullis audit runs`".to_owned();
@@ -96,38 +108,17 @@ pub(crate) fn kept(book: &AuditBook, wanted: &AuditWanted, by: &str) -> Result<A
         }
         AuditWanted::Suppress { fingerprint, owner, reason, until } => {
             let made = Timestamp::now().as_second();
-            let mut one = Suppression {
+            let one = Suppression {
                 fingerprint: fingerprint.to_ascii_lowercase(),
                 owner: owner.clone(),
                 reason: reason.clone(),
                 made,
                 until: *until,
-                made_by: by.to_owned(),
+                made_by: by.shown.clone(),
                 severity: None,
+                confirmed_by: String::new(),
             };
-            if let Some(problem) = one.problem() {
-                return Err(problem);
-            }
-            // Of a finding that no run has, nobody could say what was suppressed.
-            let Some(severity) = severity_of(book, &one.fingerprint)? else {
-                return Err(format!("no run that is kept has a finding {}", one.fingerprint));
-            };
-            one.severity = Some(severity);
-            let Suppression { fingerprint, owner, reason, made, until, made_by, severity: _ } = one;
-            let row = SuppressionRow {
-                fingerprint: fingerprint.clone(),
-                owner: owner.clone(),
-                reason: reason.clone(),
-                made,
-                until,
-                made_by,
-                severity: severity.as_str().to_owned(),
-            };
-            if !book.suppress(&row).map_err(failed)? {
-                return Err("there are as many suppressions as can be: lift some".to_owned());
-            }
-            let until = Timestamp::from_second(until).map(|until| until.to_string()).unwrap_or_default();
-            let message = format!("the finding {fingerprint} is suppressed until {until}: {reason} ({owner})");
+            let message = suppress(book, one, by)?;
             Ok(AuditAnswer { message, ..AuditAnswer::default() })
         }
         AuditWanted::Unsuppress { fingerprint } => {
@@ -142,13 +133,24 @@ pub(crate) fn kept(book: &AuditBook, wanted: &AuditWanted, by: &str) -> Result<A
     }
 }
 
-/// How bad a finding is by the last run that has it; `None`: none has.
-fn severity_of(book: &AuditBook, fingerprint: &str) -> Result<Option<Severity>, String> {
-    for (run, _) in book.runs().map_err(|error| error.to_string())? {
-        let report = report_of(book, &run)?;
-        if let Some(finding) = report.as_ref().and_then(|report| report.find(fingerprint)) {
-            return Ok(Some(finding.severity));
-        }
+/// The run of this name, or else the last one whose name begins so.
+fn run_named<'r>(runs: &'r [(String, i64)], named: &str) -> Option<&'r (String, i64)> {
+    let exactly = runs.iter().find(|(name, _)| name == named);
+    exactly.or_else(|| runs.iter().find(|(name, _)| name.starts_with(named)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_whole_name_is_that_run_and_not_one_that_begins_so() {
+        let runs = ["b", "a-2", "a"].map(|name| (name.to_owned(), 1));
+        let check = |named: &str, expected: Option<&str>| {
+            assert_eq!(run_named(&runs, named).map(|(name, _)| name.as_str()), expected, "{named}");
+        };
+        check("a", Some("a"));
+        check("a-", Some("a-2"));
+        check("c", None);
     }
-    Ok(None)
 }

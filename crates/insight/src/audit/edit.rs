@@ -408,8 +408,9 @@ fn list<'t>(texts: impl Iterator<Item = &'t String>) -> String {
     format!("[{}]", texts.map(|text| quoted(text)).collect::<Vec<_>>().join(", "))
 }
 
-/// A basic string of TOML.
+/// A basic string of TOML, which is read as it is: `${` would be a variable.
 fn quoted(text: &str) -> String {
+    let text = text.replace("${", "$${");
     let mut quoted = String::with_capacity(text.len() + 2);
     quoted.push('"');
     for character in text.chars() {

@@ -408,7 +408,9 @@ impl Report {
             // A run before that says it was later was made under a clock that went wrong.
             let seen = before.map(|before| &before.first_seen).filter(|seen| !is_later(seen, input.now));
             finding.first_seen = seen.cloned().unwrap_or_else(|| at.clone());
-            let holds = |one: &&Suppression| one.holds(&finding.fingerprint, finding.severity, input.now);
+            let holds = |one: &&Suppression| {
+                one.holds(&finding.fingerprint, finding.severity, input.writers.required, input.now)
+            };
             finding.suppression = input.suppressions.iter().find(holds).cloned();
             finding.status = match (finding.suppression.is_some(), before) {
                 (true, _) => Status::Suppressed,
@@ -424,7 +426,7 @@ impl Report {
             key(one).cmp(&key(other)).then_with(|| about(one).cmp(&about(other)))
         });
         let seed: String = findings.iter().map(|finding| finding.fingerprint.as_str()).collect();
-        let tag = HEXLOWER.encode(digest(&SHA256, format!("{at}{seed}").as_bytes()).as_ref());
+        let tag = HEXLOWER.encode(digest(&SHA256, format!("{}{seed}", input.now.as_nanosecond()).as_bytes()).as_ref());
         Self {
             schema: SCHEMA.to_owned(),
             run: format!("{}-{}", input.now.strftime("%Y%m%dT%H%M%SZ"), tag.get(..4).unwrap_or_default()),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use portcullis_policy::{PolicyDraft, WrittenAction};
+use portcullis_policy::{AssignmentDraft, Mode, PolicyDraft, ScopeDraft, WhenDraft, WrittenAction};
 
 /// What a policy grants, in parts that can be compared from version to version.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -20,6 +20,19 @@ pub(crate) enum Part {
     Action { role: Box<str>, action: Box<str> },
     /// A role has what another one has.
     Inherits { role: Box<str>, parent: Box<str> },
+    /// An assignment is for a route (`*`: for all).
+    Reaches { assignment: Box<str>, route: Box<str> },
+    /// An assignment has something that bounds it: a condition, an end, that it must be activated, that it is only tried.
+    Bounded { assignment: Box<str>, by: &'static str },
+}
+
+/// How a role or an assignment that was there became wider.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Widened {
+    /// It has this part more.
+    By(Part),
+    /// It has this part no longer.
+    Without(Part),
 }
 
 impl GrantSet {
@@ -32,6 +45,14 @@ impl GrantSet {
                 role: assignment.role.value.as_str().into(),
                 principal: principal.value.as_str().into(),
             }));
+            let name = || Box::from(assignment.name.value.as_str());
+            match &assignment.scope {
+                ScopeDraft::All => drop(parts.insert(Part::Reaches { assignment: name(), route: "*".into() })),
+                ScopeDraft::Routes(routes) => parts.extend(
+                    routes.iter().map(|route| Part::Reaches { assignment: name(), route: route.value.as_str().into() }),
+                ),
+            }
+            parts.extend(bounds_of(assignment).map(|by| Part::Bounded { assignment: name(), by }));
         }
         for group in &draft.groups {
             parts.extend(group.members.iter().map(|member| Part::Member {
@@ -57,10 +78,65 @@ impl GrantSet {
         Self(parts)
     }
 
+    /// What became wider of what the set before has, too.
+    fn widened_from(&self, before: &Self) -> Vec<Widened> {
+        let (mut roles, mut assignments) = (BTreeSet::new(), BTreeSet::new());
+        for part in &before.0 {
+            match part {
+                Part::Action { role, .. } | Part::Inherits { role, .. } => drop(roles.insert(role)),
+                Part::Holds { assignment, .. } => drop(assignments.insert(assignment)),
+                Part::Member { .. } | Part::Reaches { .. } | Part::Bounded { .. } => {}
+            }
+        }
+        // One that is gone is not bounded any more, and gives nothing either.
+        let still: BTreeSet<&Box<str>> = self
+            .0
+            .iter()
+            .filter_map(|part| if let Part::Holds { assignment, .. } = part { Some(assignment) } else { None })
+            .collect();
+        let more = self.0.difference(&before.0).filter(|part| match part {
+            Part::Action { role, .. } | Part::Inherits { role, .. } => roles.contains(role),
+            Part::Reaches { assignment, .. } => assignments.contains(assignment),
+            Part::Holds { .. } | Part::Member { .. } | Part::Bounded { .. } => false,
+        });
+        let less = before.0.difference(&self.0).filter(|part| match part {
+            Part::Bounded { assignment, .. } => still.contains(assignment),
+            Part::Action { .. }
+            | Part::Inherits { .. }
+            | Part::Reaches { .. }
+            | Part::Holds { .. }
+            | Part::Member { .. } => false,
+        });
+        more.cloned().map(Widened::By).chain(less.cloned().map(Widened::Without)).collect()
+    }
+
+    /// Whether a part is among them.
+    pub(crate) fn has(&self, part: &Part) -> bool {
+        self.0.contains(part)
+    }
+
     /// Those of the grants that somebody was given: by name, or as a member.
     fn given(&self) -> impl Iterator<Item = &Part> {
         self.0.iter().filter(|part| matches!(part, Part::Holds { .. } | Part::Member { .. }))
     }
+}
+
+/// What bounds an assignment, by the keys of the file.
+fn bounds_of(assignment: &AssignmentDraft) -> impl Iterator<Item = &'static str> {
+    let WhenDraft { networks, hours, countries, compliant_device, assurance_mfa, max_age_s, max_risk } = &assignment.when;
+    let bounds = [
+        ("when.networks", networks.is_some()),
+        ("when.hours", hours.is_some()),
+        ("when.countries", countries.is_some()),
+        ("when.device", *compliant_device),
+        ("when.assurance", *assurance_mfa),
+        ("when.max_age", max_age_s.is_some()),
+        ("when.max_risk", max_risk.is_some()),
+        ("expires", assignment.expires.is_some()),
+        ("activation", assignment.activation.is_some()),
+        ("mode = \"shadow\"", assignment.mode == Mode::Shadow),
+    ];
+    bounds.into_iter().filter(|(_, bounded)| *bounded).map(|(by, _)| by)
 }
 
 /// An action method by method, as usage counts it.
@@ -94,6 +170,8 @@ pub(crate) struct Change {
     pub(crate) by: Vec<String>,
     /// What it gave to somebody: by name, or as a member.
     given: Vec<Part>,
+    /// What it made wider that was there before, and so gave to all who hold it.
+    pub(crate) widened: Vec<Widened>,
 }
 
 /// The log of versions, as far as it was read. Of each version it keeps what it gave, and of the last one what it grants.
@@ -129,7 +207,8 @@ impl History {
             self.oldest = Some(at);
         } else {
             let given = grants.given().filter(|part| !self.last.0.contains(*part)).cloned().collect();
-            self.changes.push(Change { n, at, by, given });
+            let widened = if Arc::ptr_eq(&self.last, &grants) { Vec::new() } else { grants.widened_from(&self.last) };
+            self.changes.push(Change { n, at, by, given, widened });
         }
         // What was taken away and came back is as old as its return.
         if !Arc::ptr_eq(&self.last, &grants) {

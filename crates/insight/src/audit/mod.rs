@@ -3,8 +3,8 @@
 //! It looks at a [`PolicyDraft`], which is the policy with its places, beside the [`Usage`] that the gateway counted, the sample of requests,
 //! and the log of versions. Every finding says what it rests on and since when that is known; one that would rest on a shorter observation
 //! than its window is not made, and that it is not is said ([`Report::not_looked_at`]). What is proposed as a removal was tried first: the
-//! candidate is compiled, the sample is decided on again, and every use that was counted must still be granted as it was. A proposal that
-//! fails that is withheld, with the reason.
+//! candidate is compiled, the sample is decided on again, and every use that was counted must still be granted as it was; then its text is put in
+//! place and read ([`PolicyText`]). A proposal that fails that is withheld, with the reason.
 //!
 //! It reads no clock and no file, and changes nothing.
 
@@ -28,9 +28,10 @@ pub use diff::{Difference, difference};
 pub use evidence::{BreakGlassUse, KnownPrincipals, PolicyWriters};
 pub use finding::{Evidence, Finding, Kind, Place, Recommendation, Report, Severity, Status, TrialResult};
 pub use history::{GrantSet, History, PastVersion};
+pub use preview::PolicyText;
 pub use render::{markdown, sarif, text};
 pub use settings::AuditSettings;
-pub use suppress::Suppression;
+pub use suppress::{Suppression, needs_another};
 pub use usage::Usage;
 
 use jiff::Timestamp;
@@ -69,6 +70,8 @@ pub struct Input<'a> {
     pub suppressions: &'a [Suppression],
     /// The run before, for when each finding was first seen.
     pub before: Option<&'a Report>,
+    /// Where the policy is written, so that what is suggested is tried as a text.
+    pub text: &'a dyn PolicyText,
     /// Now.
     pub now: Timestamp,
 }

@@ -1,9 +1,11 @@
-//! Trying what is proposed, before it is proposed.
+//! Trying what is proposed, before it is proposed: first what it does, then the text of it.
 //!
-//! All removals are tried together first: grants only ever add, so where all of them together refuse nothing that was used, none does alone.
-//! Where they do, each is tried for itself, and those that refuse something are withheld.
+//! All removals are tried together first: grants only ever add, so where all of them together refuse nothing that was used, none of them and no part of
+//! them does. Where they do, the greatest part is looked for that does not: what is added to it is halved until it is known which one refuses
+//! something, and that one is withheld. So whatever is proposed can be done at once. At last the text is put in place in the policy's own files, read
+//! again, and held against what was tried.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use portcullis_policy::{
     AccessRequest, CanonicalPath, IdentityFact, Outcome, Policy, PolicyDraft, Principal, WrittenAction,
@@ -16,45 +18,153 @@ use super::model::Model;
 use super::usage::SeenPrincipal;
 use crate::again::{Again, Unknown, again};
 
-/// Proposals that are tried one by one, after all of them together were too much.
-const MOST_ALONE: usize = 200;
+/// Trials of one run, after all removals together were too much. Each withheld one costs some, the more the more there are.
+const MOST_TRIALS: usize = 400;
+/// Entries of a policy that are read again for texts, in one run: a thousand texts of a policy of a thousand entries, which takes seconds.
+const MOST_READ: usize = 1_000_000;
+/// So many texts are tried of a policy of whatever size.
+const LEAST_TEXTS: usize = 50;
+
+/// Where the policy is written: asked whether a suggestion comes to what was tried. Only who knows TOML can say so.
+pub trait PolicyText: std::fmt::Debug {
+    /// Puts a suggestion in place in the policy's own text, reads that again, and holds it against what `tried` makes of the policy as it is.
+    ///
+    /// # Errors
+    /// A sentence: it cannot be put in place or read, or it says something else.
+    fn comes_to(&self, suggestion: &str, tried: &dyn Fn(&PolicyDraft) -> PolicyDraft) -> Result<(), String>;
+}
 
 /// Tries what the findings propose, writes down what came of it, and takes back what would refuse something that was used.
 pub(crate) fn try_all(input: &Input<'_>, model: &Model<'_>, findings: &mut [Finding], yields: &dyn Fn()) {
-    let all: BTreeSet<Edit> =
-        findings.iter().flat_map(|finding| finding.edits.iter().filter(|edit| removes(edit)).cloned()).collect();
-    let together = (!all.is_empty()).then(|| try_one(input, model, &all, yields));
-    let mut alone = MOST_ALONE;
-    for finding in findings.iter_mut().filter(|finding| !finding.edits.is_empty()) {
+    let mut order: Vec<usize> = (0..findings.len()).collect();
+    // The worst first: what is left untried is the least of it.
+    order.sort_by_key(|place| findings.get(*place).map(|finding| std::cmp::Reverse(finding.severity)));
+    let (mut removals, mut others): (Vec<(usize, BTreeSet<Edit>)>, Vec<_>) = order
+        .into_iter()
+        .filter_map(|place| Some((place, findings.get(place)?.edits.iter().cloned().collect::<BTreeSet<_>>())))
+        .filter(|(_, edits)| !edits.is_empty())
+        .partition(|(_, edits)| edits.iter().all(removes));
+    let mut trials = Trials { input, model, yields, left: MOST_TRIALS, accepted: BTreeSet::new(), last: TrialResult::default() };
+    let mut withheld = Vec::new();
+    trials.add(&removals, &mut withheld);
+    for (place, result) in withheld {
+        removals.retain(|(other, _)| *other != place);
+        if let Some(finding) = findings.get_mut(place) {
+            withhold(finding, result);
+        }
+    }
+    let together = trials.last.clone();
+    let mut proposed: Vec<(usize, TrialResult)> = removals.iter().map(|(place, _)| (*place, together.clone())).collect();
+    for (place, edits) in &mut others {
         yields();
+        match trials.alone(edits) {
+            Ok(result) if result.newly_denied == 0 => proposed.push((*place, result)),
+            result => {
+                if let Some(finding) = findings.get_mut(*place) {
+                    withhold(finding, result.map(|result| (result, "tried")));
+                }
+            }
+        }
+    }
+    proposed.sort_by_key(|(place, _)| findings.get(*place).map(|finding| std::cmp::Reverse(finding.severity)));
+    write(input, findings, proposed, yields);
+}
+
+/// Writes down what is proposed, once its text was tried.
+fn write(input: &Input<'_>, findings: &mut [Finding], proposed: Vec<(usize, TrialResult)>, yields: &dyn Fn()) {
+    let draft = input.draft;
+    let entries = draft.roles.len() + draft.assignments.len() + draft.groups.len() + draft.networks.len();
+    let mut texts = (MOST_READ / entries.max(1)).max(LEAST_TEXTS);
+    let mut said: BTreeMap<BTreeSet<Edit>, Result<(), String>> = BTreeMap::new();
+    for (place, result) in proposed {
+        yields();
+        let Some(finding) = findings.get_mut(place) else { continue };
+        finding.recommendation.preview = Some(result);
+        let Some(text) = toml(draft, &finding.edits) else { continue };
         let edits: BTreeSet<Edit> = finding.edits.iter().cloned().collect();
-        let result = match &together {
-            Some(Ok(result)) if result.newly_denied == 0 && edits.iter().all(removes) => Ok(result.clone()),
-            _ if alone == 0 => {
-                Err("not tried: too many proposals refuse something when they are made together".to_owned())
+        // Many findings propose the same, as those about the members of a group that is split.
+        let said = said.entry(edits).or_insert_with_key(|edits| {
+            if texts == 0 {
+                return Err("there are more proposals than texts can be tried in one run: those of the worst findings were".to_owned());
             }
-            _ => {
-                alone -= 1;
-                try_one(input, model, &edits, yields)
-            }
-        };
-        let recommendation = &mut finding.recommendation;
-        match result {
-            Ok(result) if result.newly_denied == 0 => {
-                recommendation.preview = Some(result);
-                recommendation.toml = toml(input.draft, &finding.edits);
-            }
-            Ok(result) => {
-                recommendation.withheld =
-                    Some(format!("tried, it would refuse {} that were permitted", result.newly_denied));
-                recommendation.preview = Some(result);
-                finding.edits.clear();
-            }
+            texts -= 1;
+            input.text.comes_to(&text, &|draft| apply(draft, edits))
+        });
+        match said {
+            Ok(()) => finding.recommendation.toml = Some(text),
             Err(why) => {
-                recommendation.withheld = Some(why);
+                finding.recommendation.withheld = Some(format!("its text is not given out: {why}"));
                 finding.edits.clear();
             }
         }
+    }
+}
+
+fn withhold(finding: &mut Finding, result: Result<(TrialResult, &str), String>) {
+    let recommendation = &mut finding.recommendation;
+    match result {
+        Ok((result, how)) => {
+            recommendation.withheld = Some(format!("{how}, it would refuse {} that were permitted", result.newly_denied));
+            recommendation.preview = Some(result);
+        }
+        Err(why) => recommendation.withheld = Some(why),
+    }
+    finding.edits.clear();
+}
+
+/// Removals that together refuse nothing, as they are found.
+struct Trials<'a, 'm, 'y> {
+    input: &'a Input<'a>,
+    model: &'m Model<'a>,
+    yields: &'y dyn Fn(),
+    left: usize,
+    accepted: BTreeSet<Edit>,
+    /// What came of trying what is accepted.
+    last: TrialResult,
+}
+
+/// By finding: what came of trying one that is withheld, and how it was tried; or why it was not.
+type Withheld = Vec<(usize, Result<(TrialResult, &'static str), String>)>;
+
+impl Trials<'_, '_, '_> {
+    /// Accepts of these what can be done with all that is accepted.
+    fn add(&mut self, removals: &[(usize, BTreeSet<Edit>)], withheld: &mut Withheld) {
+        if removals.is_empty() {
+            return;
+        }
+        let mut with = self.accepted.clone();
+        with.extend(removals.iter().flat_map(|(_, edits)| edits.iter().cloned()));
+        match self.alone(&with) {
+            Ok(result) if result.newly_denied == 0 => (self.accepted, self.last) = (with, result),
+            result => match removals {
+                [(place, edits)] => {
+                    let why = match result {
+                        // Without the others it may be harmless: then it is one or the other.
+                        Ok(result) => match self.alone(edits) {
+                            Ok(alone) if alone.newly_denied > 0 => Ok((alone, "tried")),
+                            _ => Ok((result, "tried with all else that is proposed")),
+                        },
+                        Err(why) => Err(why),
+                    };
+                    withheld.push((*place, why));
+                }
+                several => {
+                    let (first, second) = several.split_at(several.len() / 2);
+                    self.add(first, withheld);
+                    self.add(second, withheld);
+                }
+            },
+        }
+    }
+
+    /// Tries these changes and no others.
+    fn alone(&mut self, edits: &BTreeSet<Edit>) -> Result<TrialResult, String> {
+        if self.left == 0 {
+            return Err(format!("not tried: after {MOST_TRIALS} trials it is not known yet which proposals go together"));
+        }
+        self.left -= 1;
+        (self.yields)();
+        try_one(self.input, self.model, edits, self.yields)
     }
 }
 

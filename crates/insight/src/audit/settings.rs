@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use jiff::tz::TimeZone;
+
 /// What an audit goes by. The shape of TOML (`[audit]`) lives in `config`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AuditSettings {
@@ -23,6 +25,8 @@ pub struct AuditSettings {
     pub keep_share: f64,
     /// How many refusals in 30 days make a permission look like a missing one. Default 5.
     pub denials: u32,
+    /// By whose clocks a grant was made at an unusual hour. Default UTC.
+    pub zone: TimeZone,
     /// Words in the name of an assignment that say that it was meant for a time.
     pub temporary_words: Vec<String>,
     /// Routes through which the policy, or who is in which group, can be changed.
@@ -43,6 +47,7 @@ impl Default for AuditSettings {
             peers: 10,
             keep_share: 0.2,
             denials: 5,
+            zone: TimeZone::UTC,
             temporary_words: words.map(str::to_owned).to_vec(),
             control_routes: Vec::new(),
         }

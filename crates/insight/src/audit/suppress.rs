@@ -11,6 +11,11 @@ pub(crate) const LONGEST_DAYS: i64 = 366;
 /// The longest owner and reason, in bytes.
 pub(crate) const MAX_TEXT: usize = 256;
 
+/// Whether a suppression of so bad a finding holds only once somebody else has confirmed it. `approved`: whether changes need approvals.
+pub fn needs_another(severity: Severity, approved: bool) -> bool {
+    approved && severity == Severity::Critical
+}
+
 /// One suppression.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Suppression {
@@ -30,18 +35,26 @@ pub struct Suppression {
     /// How bad the finding was then. One that has become worse is suppressed no longer. `None`: an earlier version did not keep it.
     #[serde(default)]
     pub severity: Option<Severity>,
+    /// Who else has confirmed it; empty: nobody.
+    #[serde(default)]
+    pub confirmed_by: String,
 }
 
 impl Suppression {
-    /// Whether it holds for a finding that is so bad, now.
-    pub fn holds(&self, fingerprint: &str, severity: Severity, now: Timestamp) -> bool {
+    /// Whether it holds for a finding that is so bad, now. `approved`: whether changes need approvals, and so does whatever hides a critical finding.
+    pub fn holds(&self, fingerprint: &str, severity: Severity, approved: bool, now: Timestamp) -> bool {
         let is_worse = self.severity.is_some_and(|then| severity > then);
-        self.fingerprint == fingerprint && !is_worse && now.as_second() < self.until
+        let waits = needs_another(severity, approved) && self.confirmed_by.is_empty();
+        self.fingerprint == fingerprint && !is_worse && !waits && now.as_second() < self.until
     }
 
     /// Why, who answers for it and until when: a sentence.
     pub(crate) fn sentence(&self) -> String {
         let by = if self.made_by.is_empty() { String::new() } else { format!(", suppressed by {}", self.made_by) };
+        let by = match self.confirmed_by.as_str() {
+            "" => by,
+            other => format!("{by}, confirmed by {other}"),
+        };
         format!("{} (owner {}{by}), until {}", self.reason, self.owner, shown(self.until))
     }
 
@@ -79,6 +92,7 @@ mod tests {
             until: 1_000 + 86_400,
             made_by: "uid 0".to_owned(),
             severity: Some(Severity::Medium),
+            confirmed_by: String::new(),
         };
         assert_eq!(good.problem(), None);
         let bad: [fn(&mut Suppression); 7] = [
@@ -96,7 +110,7 @@ mod tests {
             assert!(one.problem().is_some(), "{one:?}");
         }
         let at = |second| Timestamp::from_second(second).unwrap();
-        let holds = |fingerprint: &str, severity: Severity, now: i64| good.holds(fingerprint, severity, at(now));
+        let holds = |fingerprint: &str, severity: Severity, now: i64| good.holds(fingerprint, severity, true, at(now));
         assert!(holds("0123456789abcdef", Severity::Medium, good.until - 1));
         assert!(
             !holds("0123456789abcdef", Severity::Medium, good.until)
@@ -104,5 +118,14 @@ mod tests {
         );
         assert!(holds("0123456789abcdef", Severity::Low, 2_000));
         assert!(!holds("0123456789abcdef", Severity::High, 2_000), "it has become worse");
+        // Where changes need approvals, nobody hides a critical finding alone.
+        let critical = Suppression { severity: Some(Severity::Critical), ..good.clone() };
+        let confirmed = Suppression { confirmed_by: "ben".to_owned(), ..critical.clone() };
+        let holds = |one: &Suppression, approved| one.holds(&one.fingerprint, Severity::Critical, approved, at(2_000));
+        assert_eq!(
+            [holds(&critical, false), holds(&critical, true), holds(&confirmed, true)],
+            [true, false, true]
+        );
+        assert!(confirmed.sentence().contains("suppressed by uid 0, confirmed by ben"), "{}", confirmed.sentence());
     }
 }

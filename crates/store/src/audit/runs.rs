@@ -11,11 +11,11 @@ use super::AuditBook;
 const MAX_REPORT: u64 = 256 << 20;
 
 impl AuditBook {
-    /// Keeps a run, and of all runs the last ones.
+    /// Keeps a run, and of all runs the last ones. Says whether it did: another run may be called so already, and stays as it is.
     ///
     /// # Errors
     /// The store cannot be written.
-    pub fn add_run(&mut self, id: &str, at: i64, report: &[u8], most: usize) -> Result<(), StoreError> {
+    pub fn add_run(&mut self, id: &str, at: i64, report: &[u8], most: usize) -> Result<bool, StoreError> {
         let added = add_run(&mut self.db, id, at, report, most);
         added.map_err(|trouble| self.error(trouble))
     }
@@ -47,14 +47,16 @@ impl AuditBook {
     }
 }
 
-fn add_run(db: &mut Connection, id: &str, at: i64, report: &[u8], most: usize) -> Result<(), Trouble> {
+fn add_run(db: &mut Connection, id: &str, at: i64, report: &[u8], most: usize) -> Result<bool, Trouble> {
     let packed = pack(report).map_err(Trouble::File)?;
     let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    transaction
-        .execute("INSERT OR REPLACE INTO audit_made (id, at, report) VALUES (?1, ?2, ?3)", params![id, at, packed])?;
+    let added = transaction.execute(
+        "INSERT INTO audit_made (id, at, report) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
+        params![id, at, packed],
+    )?;
     let most = i64::try_from(most).unwrap_or(i64::MAX);
     transaction
         .execute("DELETE FROM audit_made WHERE n NOT IN (SELECT n FROM audit_made ORDER BY n DESC LIMIT ?1)", [most])?;
     transaction.commit()?;
-    Ok(())
+    Ok(added > 0)
 }

@@ -23,6 +23,10 @@ pub struct SuppressionRow {
     pub made_by: String,
     /// How bad the finding was then; empty likewise.
     pub severity: String,
+    /// All names by which whoever made it is known; empty likewise.
+    pub names: Vec<String>,
+    /// Who else has confirmed it; empty: nobody.
+    pub confirmed_by: String,
 }
 
 /// Suppressions that can be there at once.
@@ -36,7 +40,8 @@ impl AuditBook {
     pub fn suppressions(&self) -> Result<Vec<SuppressionRow>, StoreError> {
         let rows = || -> Result<_, rusqlite::Error> {
             let mut statement = self.db.prepare(
-                "SELECT fingerprint, owner, reason, made, until, made_by, severity FROM audit_suppression ORDER BY fingerprint",
+                "SELECT fingerprint, owner, reason, made, until, made_by, severity, names, confirmed_by
+                 FROM audit_suppression ORDER BY fingerprint",
             )?;
             statement.query_map([], suppression)?.collect()
         };
@@ -48,15 +53,53 @@ impl AuditBook {
     /// # Errors
     /// The store cannot be written.
     pub fn suppress(&self, row: &SuppressionRow) -> Result<bool, StoreError> {
-        let SuppressionRow { fingerprint, owner, reason, made, until, made_by, severity } = row;
+        let SuppressionRow { fingerprint, owner, reason, made, until, made_by, severity, names, confirmed_by } = row;
         let added = self.db.execute(
-            "INSERT INTO audit_suppression (fingerprint, owner, reason, made, until, made_by, severity) SELECT ?1, ?2, ?3, ?4, ?5, ?7, ?8
+            "INSERT INTO audit_suppression (fingerprint, owner, reason, made, until, made_by, severity, names, confirmed_by)
+             SELECT ?1, ?2, ?3, ?4, ?5, ?7, ?8, ?9, ?10
              WHERE (SELECT count(*) FROM audit_suppression) < ?6 OR EXISTS (SELECT 1 FROM audit_suppression WHERE fingerprint = ?1)
              ON CONFLICT DO UPDATE SET owner = excluded.owner, reason = excluded.reason, made = excluded.made, until = excluded.until,
-                 made_by = excluded.made_by, severity = excluded.severity",
-            params![fingerprint, owner, reason, made, until, MOST_SUPPRESSIONS, made_by, severity],
+                 made_by = excluded.made_by, severity = excluded.severity, names = excluded.names, confirmed_by = excluded.confirmed_by,
+                 end_told = 0",
+            params![
+                fingerprint,
+                owner,
+                reason,
+                made,
+                until,
+                MOST_SUPPRESSIONS,
+                made_by,
+                severity,
+                names.join("\n"),
+                confirmed_by
+            ],
         );
         added.map(|rows| rows > 0).map_err(|error| self.error(error))
+    }
+
+    /// The suppressions that are over by this time and whose end nobody has told yet, the oldest first. They are to be told, and then
+    /// [`AuditBook::end_told`].
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn ended(&self, now: i64) -> Result<Vec<SuppressionRow>, StoreError> {
+        let rows = || -> Result<_, rusqlite::Error> {
+            let mut statement = self.db.prepare(
+                "SELECT fingerprint, owner, reason, made, until, made_by, severity, names, confirmed_by
+                 FROM audit_suppression WHERE until <= ?1 AND end_told = 0 ORDER BY until, fingerprint",
+            )?;
+            statement.query_map([now], suppression)?.collect()
+        };
+        rows().map_err(|error| self.error(error))
+    }
+
+    /// The end of the suppression of this finding was told.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    pub fn end_told(&self, fingerprint: &str) -> Result<(), StoreError> {
+        let told = self.db.execute("UPDATE audit_suppression SET end_told = 1 WHERE fingerprint = ?1", [fingerprint]);
+        told.map(drop).map_err(|error| self.error(error))
     }
 
     /// Takes a suppression back. Says whether there was one.
@@ -78,5 +121,7 @@ fn suppression(row: &Row<'_>) -> rusqlite::Result<SuppressionRow> {
         until: row.get(4)?,
         made_by: row.get(5)?,
         severity: row.get(6)?,
+        names: row.get::<_, String>(7)?.lines().map(str::to_owned).collect(),
+        confirmed_by: row.get(8)?,
     })
 }

@@ -4,12 +4,12 @@
 use jiff::Timestamp;
 use portcullis_admin::audit::{AuditAnswer, AuditWanted};
 use portcullis_admin::{ClientError, accounts};
-use portcullis_config::{ProcessEnvironment, load, store_place};
+use portcullis_config::{PolicyFiles, ProcessEnvironment, load, store_place};
 use portcullis_insight::audit::{Finding, Report, Severity, Suppression, Usage, difference, markdown, sarif, text};
 use portcullis_store::AuditBook;
 use serde_json::json;
 
-use crate::auditing::{Facts, Looked, from_rows, keep_run, last_report, look, past_of, suppressions};
+use crate::auditing::{Suppressor, Facts, Looked, from_rows, keep_run, last_report, look, past_of, suppressions};
 use crate::cli::args::{
     AuditCommand, AuditDiffArgs, AuditRunArgs, AuditShowArgs, AuditSuppressArgs, Format, Global, ReportArgs,
     ReportFormat,
@@ -20,7 +20,7 @@ use crate::cli::output::{answer, answer_text, remark};
 use crate::cli::table::table;
 use crate::control::audit::kept;
 use crate::exit::Exit;
-use crate::governing::Governing;
+use crate::governing::{Governing, Who};
 
 pub(super) fn run(global: &Global, command: &AuditCommand) -> Exit {
     let done = match command {
@@ -66,24 +66,39 @@ fn ask_or_read(global: &Global, wanted: &AuditWanted, offline: bool) -> Result<A
     let why = if offline { "no gateway was asked" } else { "no gateway answers" };
     // A comparison reads the store three times.
     NOTED.call_once(|| remark(&format!("note: {why}: this is what the store holds")));
-    let uid = rustix::process::getuid().as_raw();
-    let by = match accounts::user_name(uid) {
-        Some(name) => format!("{name} (uid {uid})"),
-        None => format!("uid {uid}"),
-    };
+    let by = suppressor(global)?;
     let answer = kept(&book, wanted, &by).map_err(|error| {
         fail(global, &error);
         Exit::Negative
     })?;
     if wanted.changes() {
         // No gateway has recorded it: the next one, or one that runs, does.
-        let message = format!("{}, by {by}, without a gateway", answer.message);
+        let message = format!("{}, by {}, without a gateway", answer.message, by.shown);
         book.leave_untold(Timestamp::now().as_second(), &message).map_err(|error| {
             fail(global, &error.to_string());
             Exit::Unreachable
         })?;
     }
     Ok(answer)
+}
+
+/// Whoever this process belongs to, as a store without a gateway knows who is who.
+fn suppressor(global: &Global) -> Result<Suppressor, Exit> {
+    let uid = rustix::process::getuid().as_raw();
+    let shown = match accounts::user_name(uid) {
+        Some(name) => format!("{name} (uid {uid})"),
+        None => format!("uid {uid}"),
+    };
+    let store = store_place(&global.config, &ProcessEnvironment).filter(|store| store.path.exists());
+    let governing = store.as_ref().map(|store| Governing::open(&global.config, store, None)).transpose();
+    let governing = governing.map_err(|error| {
+        fail(global, &error.to_string());
+        Exit::Unreachable
+    })?;
+    // What is approved says so, whatever the file on the disk says.
+    let approved = governing.as_ref().is_some_and(Governing::is_required);
+    let approvers = governing.as_ref().map(|governing| governing.approvers().0).unwrap_or_default();
+    Ok(Suppressor { who: Who::of_this_process(), shown, approvers, approved })
 }
 
 /// A configuration may switch the channel off: then there is nobody to ask.
@@ -153,7 +168,9 @@ fn offline(global: &Global) -> Result<Report, Exit> {
     known.unasked.extend(
         facts.directories.names().map(|name| format!("the directory `{name}` is asked by a running gateway alone")),
     );
+    let files = PolicyFiles::of(&global.config, &loaded.governed).map_err(failed)?;
     let report = look(&Looked {
+        files: &files,
         facts: &facts,
         known: &known,
         draft: &loaded.draft,
@@ -165,9 +182,9 @@ fn offline(global: &Global) -> Result<Report, Exit> {
         version: governing.as_ref().map_or(1, Governing::n).max(1),
         now,
     });
-    let report = report.map_err(failed)?;
+    let mut report = report.map_err(failed)?;
     if let Some(book) = &mut book {
-        keep_run(book, &report, settings.keep).map_err(failed)?;
+        keep_run(book, &mut report, settings.keep).map_err(failed)?;
     }
     Ok(report)
 }

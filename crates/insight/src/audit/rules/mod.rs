@@ -10,6 +10,7 @@ use super::finding::{Evidence, Finding, Kind, Place, Severity, shown};
 use super::model::Model;
 
 mod breadth;
+mod covered;
 mod denied;
 mod escalation;
 mod peers;

@@ -1,10 +1,10 @@
-//! LP16 and LP17: roles that are there twice, and rules that never decide.
+//! LP16 and LP17: roles that are there twice or within another one, and rules that never decide.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use portcullis_policy::{Position, ProblemKind, RuleKind, lint};
 
-use super::{Findings, Said};
+use super::{Findings, Said, covered};
 use crate::audit::edit::Edit;
 use crate::audit::finding::{Evidence, Kind, Severity};
 
@@ -12,16 +12,20 @@ use crate::audit::finding::{Evidence, Kind, Severity};
 const ALIKE: f64 = 0.95;
 /// Pairs of roles that are compared.
 const MOST_PAIRS: usize = 2_000_000;
+/// A role of fewer permissions is in others by chance.
+const LEAST_SUBSET: usize = 2;
 
 pub(super) fn look(findings: &mut Findings<'_, '_>) {
     duplicates(findings);
     shadowed(findings);
+    covered::look(findings);
 }
+
+/// Actions, each with what is taken out of it again.
+type Permitted<'m> = BTreeSet<(&'m str, &'m [&'m str])>;
 
 fn duplicates(findings: &mut Findings<'_, '_>) {
     let model = findings.model;
-    /// Actions, each with what is taken out of it again.
-    type Permitted<'m> = BTreeSet<(&'m str, &'m [&'m str])>;
     let mut sets: Vec<(&str, Position, Permitted<'_>)> = Vec::new();
     for role in &findings.input.draft.roles {
         let units = model
@@ -37,6 +41,7 @@ fn duplicates(findings: &mut Findings<'_, '_>) {
     }
     // Only roles of nearly the same size can be alike: sorted, they stand beside each other.
     sets.sort_by(|one, other| (one.2.len(), one.0).cmp(&(other.2.len(), other.0)));
+    subsets(findings, &sets);
     let mut left = MOST_PAIRS;
     for (place, (name, _, set)) in sets.iter().enumerate() {
         for (other, at, larger) in sets.iter().skip(place + 1) {
@@ -72,6 +77,49 @@ fn duplicates(findings: &mut Findings<'_, '_>) {
             };
             findings.add(said);
         }
+    }
+}
+
+/// Roles of which everything is written again in a larger one that does not inherit them: whoever changes the one will not think of the other.
+fn subsets(findings: &mut Findings<'_, '_>, sets: &[(&str, Position, Permitted<'_>)]) {
+    let mut with: HashMap<(&str, &[&str]), Vec<usize>> = HashMap::new();
+    for (place, (.., set)) in sets.iter().enumerate() {
+        set.iter().for_each(|unit| with.entry(*unit).or_default().push(place));
+    }
+    let mut left = MOST_PAIRS;
+    for (place, (name, at, set)) in sets.iter().enumerate().filter(|(_, (.., set))| set.len() >= LEAST_SUBSET) {
+        // Whoever holds all of it holds what the fewest hold.
+        let rarest = set.iter().filter_map(|unit| with.get(unit)).min_by_key(|roles| roles.len());
+        let Some(candidates) = rarest else { continue };
+        if left < candidates.len() {
+            return findings.skip(&[Kind::DuplicateRole], "there are too many roles with common permissions to compare all of them");
+        }
+        left -= candidates.len();
+        let mut larger: Vec<(usize, &str)> = Vec::new();
+        for (other, (wider, _, all)) in candidates.iter().filter_map(|other| Some((*other, sets.get(*other)?))) {
+            // What is nearly the same is said to be so.
+            let is_wider = other != place && as_float(set.len()) < ALIKE * as_float(all.len()) && set.is_subset(all);
+            if is_wider && !findings.model.roles_of(wider).contains(name) {
+                larger.push((all.len(), wider));
+            }
+        }
+        let Some((size, wider)) = larger.into_iter().min() else { continue };
+        let said = Said {
+            permission: Some(name),
+            about: wider,
+            place: findings.place("role", name, *at),
+            evidence: Evidence {
+                facts: vec![format!("all {} permissions are among the {size} of `{wider}`", set.len())],
+                ..Evidence::default()
+            },
+            ..Said::plain(
+                Kind::DuplicateRole,
+                Severity::Info,
+                format!("all that the role `{name}` permits is written in `{wider}` again"),
+                "let the larger one inherit it, so that one change is enough",
+            )
+        };
+        findings.add(said);
     }
 }
 

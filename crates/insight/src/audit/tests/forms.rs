@@ -40,6 +40,7 @@ fn a_fingerprint_is_the_same_from_run_to_run() {
         until: NOW + 1,
         made_by: "uid 1000 (ana)".to_owned(),
         severity: Some(finding.severity),
+        confirmed_by: String::new(),
     }];
     let third = site.run();
     assert_eq!(third.find(&finding.fingerprint).unwrap().status, Status::Suppressed);
@@ -181,6 +182,7 @@ fn sarif_of_every_kind_is_valid_by_the_schema_that_was_published() {
                 until: NOW + 1,
                 made_by: String::new(),
                 severity: None,
+                confirmed_by: String::new(),
             });
         }
         report.findings.push(finding);
