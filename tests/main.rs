@@ -101,6 +101,8 @@ mod limits;
 mod login;
 /// How a provider's word comes through a browser: answers as forms, logouts in frames.
 mod login_answers;
+/// What a login confirms is confirmed once, whatever becomes of the process.
+mod login_proofs;
 /// Requests that could be read in two ways are refused with their reason and one event, and nobody behind sees them.
 mod malformed;
 /// A real nginx behind the gateway acts on the path that was authorised.

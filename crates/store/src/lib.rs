@@ -35,6 +35,7 @@ mod sessions;
 mod stats;
 #[cfg(test)]
 mod tests;
+mod used;
 mod versions;
 
 pub use audit::{AuditBook, CarriedRow, PrincipalRow, SuppressionRow, UsageRows, UseRow};
@@ -48,4 +49,5 @@ pub use provider_keys::ProviderKeyBook;
 pub use revocation::{RevocationBook, RevocationFollower, RevocationRow};
 pub use sessions::{KeptSessions, RestoredSessions};
 pub use stats::StoreStats;
+pub use used::{Used, UsedBook};
 pub use versions::Versions;

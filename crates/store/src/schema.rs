@@ -130,6 +130,10 @@ const STEPS: &[&str] = &[
     ALTER TABLE audit_suppression ADD COLUMN severity TEXT NOT NULL DEFAULT '';
     CREATE TABLE audit_untold (n INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL, message TEXT NOT NULL) STRICT;
     ",
+    // What was used and is good once, by its hash, until when it could be used again: microseconds since 1970.
+    "
+    CREATE TABLE used_once (hash BLOB PRIMARY KEY NOT NULL, until INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+    ",
 ];
 
 /// Takes the steps before the one that makes this table: what a test of that step begins with.

@@ -24,7 +24,7 @@ use portcullis_policy::{AuthenticationMethod, Principal};
 use portcullis_proxy::pages::{ACCESS, ACCESS_REQUESTS, ACTIVATIONS, PageAnswer, PageRefusal, Visit};
 use serde::Deserialize;
 
-use super::turns::{OutOfTurn, Turn};
+use super::turns::OutOfTurn;
 use super::{OwnPages, no_such_page, not_there_for};
 use crate::lending::Lender;
 use crate::lending::own::{Asker, OwnProblem, Section, Shown, Wanted};
@@ -124,10 +124,10 @@ impl OwnPages {
         Ok(answer.into())
     }
 
-    /// Asks on a thread that may block.
+    /// Asks on a thread that may block. What is held is let go when there is an answer: the turn that it is for.
     pub(super) async fn ask_lender<T: Send + 'static>(
         &self,
-        turn: Turn,
+        held: impl Send + 'static,
         question: impl FnOnce(&Lender) -> Result<T, OwnProblem> + Send + 'static,
     ) -> Result<Result<T, OwnProblem>, PageRefusal> {
         let busy = || {
@@ -137,7 +137,7 @@ impl OwnPages {
         let place = Arc::clone(&self.asking).try_acquire_owned().map_err(|_| busy())?;
         let lender = self.lender.upgrade().ok_or_else(busy)?;
         let asked = tokio::task::spawn_blocking(move || {
-            let _places = (place, turn);
+            let _places = (place, held);
             question(&lender)
         });
         asked.await.map_err(|error| {

@@ -18,7 +18,7 @@ use jiff::{SignedDuration, Timestamp};
 use portcullis_events::{EventKind, ReasonCode};
 use portcullis_governance::Hash;
 use portcullis_identity::mfa::Passed;
-use portcullis_identity::oidc::{Place, Proof, RelyingParty, Replay, encoded};
+use portcullis_identity::oidc::{Place, Proof, RelyingParty, encoded};
 use portcullis_identity::session::{FormToken, Session};
 use portcullis_policy::Principal;
 use portcullis_proxy::pages::{ACCESS, Fields, Judged, Markup, PageAnswer, PageRefusal, Visit, own_page};
@@ -29,6 +29,7 @@ use super::login::prefix;
 use super::step_up::{
     Offered, asker as of_session, check_token, factor_forms, malformed, not_passed, own_cookie, to_login, told,
 };
+use super::turns::Turn;
 use super::{FAILED, OwnPages, lead, not_there_for};
 use crate::lending::own::{Asker, Section, Wanted};
 
@@ -169,6 +170,17 @@ impl OwnPages {
     async fn begin(&self, visit: &Visit, from: Asker, wanted: Wanted) -> Result<PageAnswer, PageRefusal> {
         let who = Arc::clone(&from.principal);
         let turn = self.turns.take(&who, visit.steady_now).map_err(|full| out_of_turn(&who, full))?;
+        self.begin_in(turn, visit, from, wanted).await
+    }
+
+    async fn begin_in(
+        &self,
+        turn: Turn,
+        visit: &Visit,
+        from: Asker,
+        wanted: Wanted,
+    ) -> Result<PageAnswer, PageRefusal> {
+        let who = Arc::clone(&from.principal);
         let begun = self.ask_lender(turn, move |lender| lender.begin_own(&wanted, &from)).await?;
         begun.map_err(|problem| refused(&who, problem))?;
         lead(here(visit).as_str(), [])
@@ -203,16 +215,7 @@ impl OwnPages {
     ) -> Result<PageAnswer, PageRefusal> {
         let wanted = act.wanted()?;
         if !self.factors.are_on() {
-            if !self.is_proven(visit, session, act, form)? {
-                return self.ask_for_login(visit, session, act).await;
-            }
-            let message = format!(
-                "{} has logged in with a second factor to activate {}",
-                session.principal.reference(),
-                act.assignment
-            );
-            self.tell(visit, EventKind::AuthStepUp, Some(&session.principal), message);
-            return self.begin(visit, from, wanted).await;
+            return self.activate_by_login(visit, session, from, (act, form)).await;
         }
         match self.look_at_factor(visit, session, form, act.asker(&of_session(session))).await? {
             // Whoever has stolen a session that is as fresh as adding one demands could have added it.
@@ -282,29 +285,52 @@ impl OwnPages {
         Ok(format!("{}{sign}proof={sealed}", to.as_str()))
     }
 
-    /// Whether the form has what a login proves that was made for just this, in this session. It is used up then.
+    /// What a login proves that was made for just this, in this session, if the form has it: by what it is known once it is used, and until when it is good.
     ///
     /// # Errors
-    /// Nobody can say whether it was used.
-    fn is_proven(&self, visit: &Visit, session: &Session, act: &Act, form: &Fields) -> Result<bool, PageRefusal> {
+    /// There is no key that opens it.
+    fn proof_in(
+        &self,
+        visit: &Visit,
+        session: &Session,
+        act: &Act,
+        form: &Fields,
+    ) -> Result<Option<(Hash, Timestamp)>, PageRefusal> {
         let seal = self.seal(visit)?;
         let opened = form.get("proof").and_then(|proof| seal.open(proof, PROOF));
-        let Some(text) = opened.and_then(|text| String::from_utf8(text).ok()) else { return Ok(false) };
-        let Some((proven, until)) = text.rsplit_once(' ') else { return Ok(false) };
+        let Some(text) = opened.and_then(|text| String::from_utf8(text).ok()) else { return Ok(None) };
+        let Some((proven, until)) = text.rsplit_once(' ') else { return Ok(None) };
         let until = until.parse().ok().and_then(|until| Timestamp::from_microsecond(until).ok());
-        let Some(until) = until.filter(|until| visit.now < *until) else { return Ok(false) };
+        // One that was made while the clock was ahead is good for no longer than others are.
+        let is_good = |until: &Timestamp| visit.now < *until && until.duration_since(visit.now) <= JUST;
+        let Some(until) = until.filter(is_good) else { return Ok(None) };
         let is_it = proven == format!("{} {}", act.name_for(&session.principal), of_session(session));
-        if !is_it || !visit.policy.is_mfa_fresh(&session.principal, visit.now) {
-            return Ok(false);
+        let is_proven = is_it && visit.policy.is_mfa_fresh(&session.principal, visit.now);
+        Ok(is_proven.then(|| (Hash::of(format!("{PROOF}\0{text}").as_bytes()), until)))
+    }
+
+    /// Activates it, where the form has what a login proves that was made for just this. That is used up first, and noted, so that it is good once whatever happens then.
+    async fn activate_by_login(
+        &self,
+        visit: &Visit,
+        session: &Session,
+        from: Asker,
+        (act, form): (&Act, &Fields),
+    ) -> Result<PageAnswer, PageRefusal> {
+        let Some((hash, until)) = self.proof_in(visit, session, act, form)? else {
+            return self.ask_for_login(visit, session, act).await;
+        };
+        let (wanted, who, now) = (act.wanted()?, Arc::clone(&from.principal), visit.now);
+        let turn = self.turns.take(&who, visit.steady_now).map_err(|full| out_of_turn(&who, full))?;
+        let used = self.ask_lender((), move |lender| Ok((lender.use_up(hash.0, until, now)?, turn))).await?;
+        let (is_first, turn) = used.map_err(|problem| refused(&who, problem))?;
+        if !is_first {
+            return self.ask_for_login(visit, session, act).await;
         }
-        match self.replays.take(PROOF, &text, until, visit.now) {
-            Replay::First => Ok(true),
-            Replay::Again => Ok(false),
-            Replay::Full => {
-                let message = "more logins than can be told apart are used at once";
-                Err(PageRefusal::new(ReasonCode::LimitOverload, message, "Try again in a moment."))
-            }
-        }
+        let who = session.principal.reference();
+        let message = format!("{who} has logged in with a second factor to activate {}", act.assignment);
+        self.tell(visit, EventKind::AuthStepUp, Some(&session.principal), message);
+        self.begin_in(turn, visit, from, wanted).await
     }
 
     fn tell_shown(&self, visit: &Visit, session: &Session, passed: &Passed, act: &Act) {
