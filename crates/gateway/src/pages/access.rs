@@ -21,7 +21,7 @@ use http::{Method, Response, StatusCode};
 use http_body_util::Full;
 use portcullis_events::ReasonCode;
 use portcullis_policy::{AuthenticationMethod, Principal};
-use portcullis_proxy::pages::{ACCESS, ACCESS_REQUESTS, ACTIVATIONS, PageAnswer, PageRefusal, Visit};
+use portcullis_proxy::pages::{ACCESS_REQUESTS, ACTIVATIONS, PageAnswer, PageRefusal, Visit};
 use serde::Deserialize;
 
 use super::turns::OutOfTurn;
@@ -174,9 +174,8 @@ pub(super) fn asker(visit: &Visit, principal: &Arc<Principal>) -> Asker {
 
 /// A browser's session, or what it sends by itself, changes nothing where applications are. It is told where it does.
 fn for_persons(visit: &Visit, principal: &Principal) -> PageRefusal {
-    let pages = visit.snapshot.settings.pages.as_ref();
-    let said = match pages.and_then(|pages| Some((pages.hosts.first()?, pages.place_of(ACCESS)))) {
-        Some((host, place)) => format!("A person does this at {host}{place}, with a second factor for just that."),
+    let said = match visit.persons_url() {
+        Some(address) => format!("A person does this at {address}, with a second factor for just that."),
         None => "A browser cannot do this here: use a credential that a program sends.".to_owned(),
     };
     let message = format!("{} wants it changed with what a browser sends by itself", principal.reference());
