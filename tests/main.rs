@@ -67,6 +67,8 @@ mod event_history;
 mod events;
 /// Several hundred refusals, every reason code among them: as many events, in every sink and every format, without a secret.
 mod every_refusal;
+/// Who may change somebody's second factors.
+mod factor_changes;
 /// Networks that keep themselves current from a list, and hold back what looks wrong.
 mod feeds;
 /// `fmt` and `config schema`: one layout, and a description for editors.

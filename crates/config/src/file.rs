@@ -60,7 +60,7 @@ pub(crate) use key_file::{Key, KeyId, KeyPrincipal, Sha256, parse_key_file, pars
 pub(crate) use key_source::KeyPlace;
 pub(crate) use listener::{CLIENT_AUTH, ClientAuth, Listener, MIN_VERSION, Pair, ProxyMode, Tls};
 pub(crate) use login::{Oidc, PagePath, RESPONSE_MODES, SCOPES};
-pub(crate) use mfa::{ISSUER as MFA_ISSUER, Mfa, Passkeys};
+pub(crate) use mfa::{FIRST_FACTOR, ISSUER as MFA_ISSUER, Mfa, Passkeys};
 pub(crate) use operation::{AccessLog, ON_FULL, Sink, SinkKind, SinkOutput};
 pub(crate) use policy::{
     APPROVALS, Assignment, Deny, Exclusive, Network, Permission, PolicyFile, Resource, Role, Scope, When, read_policy,

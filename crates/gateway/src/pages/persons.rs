@@ -14,7 +14,6 @@ use bytes::Bytes;
 use http::header::SET_COOKIE;
 use http::{Method, Response, StatusCode};
 use http_body_util::Full;
-use jiff::{SignedDuration, Timestamp};
 use portcullis_events::{EventKind, ReasonCode};
 use portcullis_governance::Hash;
 use portcullis_identity::mfa::Passed;
@@ -26,19 +25,16 @@ use serde_json::Value;
 
 use super::access::{asker, out_of_turn, refused};
 use super::login::prefix;
+use super::proof::{self, Proven};
 use super::step_up::{
     Offered, asker as of_session, check_token, factor_forms, malformed, not_passed, own_cookie, to_login, told,
 };
 use super::turns::Turn;
-use super::{FAILED, OwnPages, lead, not_there_for};
+use super::{OwnPages, lead, not_there_for};
 use crate::lending::own::{Asker, Section, Wanted};
 
 /// What the forms' token is for.
 const PURPOSE: &str = "access";
-/// What is sealed of a login that was made for one activation.
-const PROOF: &str = "activation";
-/// So long after such a login it can be used.
-const JUST: SignedDuration = SignedDuration::from_mins(5);
 
 /// What is to be activated: as its form says, as the next page shows it, and as a factor confirms it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -127,7 +123,7 @@ impl OwnPages {
         let form = match visit.method {
             Method::GET | Method::HEAD => {
                 let parameters = visit.parameters();
-                return match Act::of(&parameters).zip(parameters.get("proof")) {
+                return match Act::of(&parameters).zip(parameters.get(proof::FIELD)) {
                     Some((act, proof)) => {
                         Ok(confirmation(visit, &act, Shown::Proof(proof), StatusCode::OK, None).into())
                     }
@@ -268,47 +264,6 @@ impl OwnPages {
         Ok(page.into())
     }
 
-    /// Where a login leads that was made for one act: there stands what proves it, for this session, for a while.
-    pub(super) fn with_proof(
-        &self,
-        visit: &Visit,
-        session: &Session,
-        to: &Place,
-        act: &str,
-    ) -> Result<String, PageRefusal> {
-        let until = visit.now.saturating_add(JUST).unwrap_or(visit.now).as_microsecond();
-        let text = format!("{act} {} {until}", of_session(session));
-        let sealed = self.seal(visit)?.seal(text.as_bytes(), PROOF).map_err(|problem| {
-            PageRefusal::new(ReasonCode::InternalError, format!("a login cannot be kept: {problem}"), FAILED)
-        })?;
-        let sign = if to.as_str().contains('?') { '&' } else { '?' };
-        Ok(format!("{}{sign}proof={sealed}", to.as_str()))
-    }
-
-    /// What a login proves that was made for just this, in this session, if the form has it: by what it is known once it is used, and until when it is good.
-    ///
-    /// # Errors
-    /// There is no key that opens it.
-    fn proof_in(
-        &self,
-        visit: &Visit,
-        session: &Session,
-        act: &Act,
-        form: &Fields,
-    ) -> Result<Option<(Hash, Timestamp)>, PageRefusal> {
-        let seal = self.seal(visit)?;
-        let opened = form.get("proof").and_then(|proof| seal.open(proof, PROOF));
-        let Some(text) = opened.and_then(|text| String::from_utf8(text).ok()) else { return Ok(None) };
-        let Some((proven, until)) = text.rsplit_once(' ') else { return Ok(None) };
-        let until = until.parse().ok().and_then(|until| Timestamp::from_microsecond(until).ok());
-        // One that was made while the clock was ahead is good for no longer than others are.
-        let is_good = |until: &Timestamp| visit.now < *until && until.duration_since(visit.now) <= JUST;
-        let Some(until) = until.filter(is_good) else { return Ok(None) };
-        let is_it = proven == format!("{} {}", act.name_for(&session.principal), of_session(session));
-        let is_proven = is_it && visit.policy.is_mfa_fresh(&session.principal, visit.now);
-        Ok(is_proven.then(|| (Hash::of(format!("{PROOF}\0{text}").as_bytes()), until)))
-    }
-
     /// Activates it, where the form has what a login proves that was made for just this. That is used up first, and noted, so that it is good once whatever happens then.
     async fn activate_by_login(
         &self,
@@ -317,9 +272,13 @@ impl OwnPages {
         from: Asker,
         (act, form): (&Act, &Fields),
     ) -> Result<PageAnswer, PageRefusal> {
-        let Some((hash, until)) = self.proof_in(visit, session, act, form)? else {
+        let what = act.name_for(&session.principal);
+        let proven = self.proven(visit, session, form.get(proof::FIELD), (proof::ACTIVATION, &what))?;
+        let is_fresh = visit.policy.is_mfa_fresh(&session.principal, visit.now);
+        let Some(Proven { text, until }) = proven.filter(|_| is_fresh) else {
             return self.ask_for_login(visit, session, act).await;
         };
+        let hash = Hash::of(format!("activation\0{text}").as_bytes());
         let (wanted, who, now) = (act.wanted()?, Arc::clone(&from.principal), visit.now);
         let turn = self.turns.take(&who, visit.steady_now).map_err(|full| out_of_turn(&who, full))?;
         let used = self.ask_lender((), move |lender| Ok((lender.use_up(hash.0, until, now)?, turn))).await?;
@@ -419,7 +378,7 @@ fn confirmation(
             .into_iter()
             .fold(hidden(main, visit, "activate"), |main, (name, value)| main.hidden(name, value));
         match shown {
-            Shown::Proof(proof) => main.hidden("proof", proof),
+            Shown::Proof(proven) => main.hidden(proof::FIELD, proven),
             Shown::Login { .. } | Shown::Factors(..) => main,
         }
     };
