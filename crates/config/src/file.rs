@@ -67,7 +67,7 @@ pub(crate) use policy::{
 };
 pub(crate) use receiver::Link;
 pub(crate) use receiver::notifier::Notifier;
-pub(crate) use risk::{MAX_NATS, MAX_REPUTATION_NATS, POSTURE_HEADER, REPUTATION_NATS};
+pub(crate) use risk::{CalibrationKind, MAX_NATS, MAX_REPUTATION_NATS, POSTURE_HEADER, REPUTATION_NATS};
 pub(crate) use route::{Cors, HeaderFields, Redirect, Respond, RouteTimeouts, Rules, Split};
 pub(crate) use sample::{EXCESS as SPIKE_EXCESS, MOST as SAMPLE_MOST, RECENT as SAMPLE_RECENT};
 pub(crate) use store::Store;
