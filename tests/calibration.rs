@@ -148,6 +148,55 @@ fn a_policy_without_a_budget_or_with_thresholds_of_its_own_is_not_calibrated() {
 }
 
 #[test]
+fn the_calibration_that_a_policy_names_is_in_force_and_no_other() {
+    let mut world = world(BUDGET);
+    world.visits(1_000);
+    for _ in 0..2 {
+        world.verb(&["risk", "calibration", "propose"], 0);
+    }
+    let all = world.calibrations();
+    let of = |n: usize, field: &str| all["calibrations"][n][field].as_str().unwrap().to_owned();
+    let [second, first] = [of(0, "id"), of(1, "id")];
+    let name = of(1, "name");
+    world.verb(&["risk", "calibration", "activate", &second], 0);
+    assert!(world.verb(&["risk", "calibration", "show", &first], 0).contains(&format!("calibration = \"{name}\"")));
+    let named = |name: &str| {
+        let risk = format!("[risk]\nmode = \"enforce\"\nstep_up_budget = \"2%\"\ncalibration = \"{name}\"\n");
+        [AUTHENTICATED, NO_BANS, &risk].concat()
+    };
+    let in_force = |world: &World| {
+        let all = world.calibrations();
+        let all = all["calibrations"].as_array().unwrap().clone();
+        all.iter().filter(|made| made["in_force"] == true).map(|made| made["id"].clone()).collect::<Vec<_>>()
+    };
+    world.gateway.site.policy(&named(&name));
+    world.gateway.reload("ok");
+    assert_eq!(in_force(&world), [json!(first)]);
+    // What the file says an operator changes in the file.
+    world.verb(&["risk", "calibration", "activate", &second], 1);
+    world.verb(&["risk", "calibration", "rollback"], 1);
+    let mut world = world.restart();
+    assert_eq!(in_force(&world), [json!(first)], "and it is after a restart");
+    world.settle_in("bob");
+    assert_eq!(world.get("bob", ELSEWHERE).status(), 401);
+    // One that nobody has here puts no other in force.
+    world.gateway.site.policy(&named(&format!("sha256:{}", "0".repeat(64))));
+    world.gateway.reload("ok");
+    assert_eq!(in_force(&world), [] as [Value; 0]);
+    assert!(world.verb(&["risk", "calibration", "list"], 0).contains("names one that is not kept here"));
+    world.settle_in("carol");
+    assert_eq!(world.get("carol", ELSEWHERE).status(), 200, "what is built in holds");
+    // Where it names none any more, what was put in force by hand is.
+    world.gateway.site.policy(&[AUTHENTICATED, NO_BANS, BUDGET].concat());
+    world.gateway.reload("ok");
+    assert_eq!(in_force(&world), [json!(second)]);
+    let events = world.gateway.stop();
+    let told: Vec<_> = of_kind(&events, "risk.calibrated").iter().map(|event| event["message"].to_string()).collect();
+    let missing: Vec<_> = told.iter().filter(|message| message.contains("is not kept here")).collect();
+    assert_eq!(missing.len(), 1, "{told:?}");
+}
+
+#[test]
 fn a_score_is_worked_out_again_from_its_event() {
     let world = world(
         "[risk]\nmode = \"enforce\"\nthresholds.normal = { step_up = 1.0, deny = 3.0 }\nsignals.network = { weight = 1.1 }\n",

@@ -71,6 +71,8 @@ mod event_history;
 mod events;
 /// Several hundred refusals, every reason code among them: as many events, in every sink and every format, without a secret.
 mod every_refusal;
+/// Who may change somebody's second factors.
+mod factor_changes;
 /// Networks that keep themselves current from a list, and hold back what looks wrong.
 mod feeds;
 /// `fmt` and `config schema`: one layout, and a description for editors.
@@ -105,6 +107,8 @@ mod limits;
 mod login;
 /// How a provider's word comes through a browser: answers as forms, logouts in frames.
 mod login_answers;
+/// What a login confirms is confirmed once, whatever becomes of the process.
+mod login_proofs;
 /// Requests that could be read in two ways are refused with their reason and one event, and nobody behind sees them.
 mod malformed;
 /// A real nginx behind the gateway acts on the path that was authorised.

@@ -216,6 +216,7 @@ fn by_a_password(gateway: &Gateway, secrets: &mut Secrets) -> Vec<String> {
     let page =
         browser.send_form(&page, "name=\"password\"", &format!("name=alice&password={}", PASSWORD.replace(' ', "+")));
     secrets.text("a password", PASSWORD);
+    secrets.text("what proves a login", page.url.split_once("?proof=").unwrap().1);
     let page = browser.send_form(&page, "begin-totp", "name=phone");
     let secret = between(page.answer.text(), "<code id=\"secret\">", "</code>").unwrap().replace(' ', "");
     secrets.bytes("the secret of an app", &secret, &BASE32_NOPAD.decode(secret.as_bytes()).unwrap());

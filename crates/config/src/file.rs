@@ -60,14 +60,14 @@ pub(crate) use key_file::{Key, KeyId, KeyPrincipal, Sha256, parse_key_file, pars
 pub(crate) use key_source::KeyPlace;
 pub(crate) use listener::{CLIENT_AUTH, ClientAuth, Listener, MIN_VERSION, Pair, ProxyMode, Tls};
 pub(crate) use login::{Oidc, PagePath, RESPONSE_MODES, SCOPES};
-pub(crate) use mfa::{ISSUER as MFA_ISSUER, Mfa, Passkeys};
+pub(crate) use mfa::{FIRST_FACTOR, ISSUER as MFA_ISSUER, Mfa, Passkeys};
 pub(crate) use operation::{AccessLog, ON_FULL, Sink, SinkKind, SinkOutput};
 pub(crate) use policy::{
     APPROVALS, Assignment, Deny, Exclusive, Network, Permission, PolicyFile, Resource, Role, Scope, When, read_policy,
 };
 pub(crate) use receiver::Link;
 pub(crate) use receiver::notifier::Notifier;
-pub(crate) use risk::{MAX_NATS, MAX_REPUTATION_NATS, POSTURE_HEADER, REPUTATION_NATS};
+pub(crate) use risk::{CalibrationKind, MAX_NATS, MAX_REPUTATION_NATS, POSTURE_HEADER, REPUTATION_NATS};
 pub(crate) use route::{Cors, HeaderFields, Redirect, Respond, RouteTimeouts, Rules, Split};
 pub(crate) use sample::{EXCESS as SPIKE_EXCESS, MOST as SAMPLE_MOST, RECENT as SAMPLE_RECENT};
 pub(crate) use store::Store;

@@ -487,6 +487,8 @@ impl Keeper {
             let (sha256, entries) = (list.sha256(), list.len());
             let _ = write!(message, "; {}, sha256 {sha256}; {}", prefixes(entries), stays(feed));
             let _ = write!(message, "; `portcullis feed accept {name} --sha256 {sha256}` puts it in force");
+            // There that is refused, and who reads this may be another one than who knows.
+            let _ = write!(message, ", or `accepted` of the network where changes need approval");
             if feed.settings.accepts(list) && feed.acceptance.is_used(list) {
                 message.push_str("; the configuration accepts it, and that counted already: an entry counts once");
             }

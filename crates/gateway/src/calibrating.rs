@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use portcullis_events::EventKind;
+use portcullis_governance::Hash;
 use portcullis_policy::{Policy, RiskThresholds};
 use portcullis_proxy::Snapshot;
-use portcullis_risk::{Calibration, CalibrationError, RiskEngine};
+use portcullis_risk::{Calibration, CalibrationError, RiskEngine, Settled};
 
 use crate::running::Running;
 
@@ -42,12 +43,30 @@ impl Calibrating {
     }
 }
 
-/// What was just compiled, with the thresholds of the calibration in force, where there is one and the policy wants it.
-pub(crate) fn calibrated(snapshot: Snapshot, risk: &RiskEngine) -> Snapshot {
-    match risk.calibration() {
+/// What was just compiled, with the thresholds of the calibration that its policy names, or of the one in force, where there is one and the policy wants it. And what
+/// came of that, to be told once it is in force.
+pub(crate) fn calibrated(snapshot: Snapshot, risk: &RiskEngine) -> (Snapshot, Settled) {
+    let settled = risk.settle_calibration(digest_of);
+    let snapshot = match risk.calibration() {
         Some(_) => recalibrated(&snapshot, risk),
         None => snapshot,
-    }
+    };
+    (snapshot, settled)
+}
+
+/// The SHA-256 by which policies name calibrations.
+pub(crate) fn digest_of(text: &str) -> [u8; 32] {
+    Hash::of(text.as_bytes()).0
+}
+
+/// What a policy says so that this one is in force.
+pub(crate) fn line_for(made: &Calibration) -> String {
+    format!("calibration = \"{}\"", name_of(digest_of(&made.text())))
+}
+
+/// As a policy writes it.
+pub(crate) fn name_of(digest: [u8; 32]) -> String {
+    format!("sha256:{}", Hash(digest))
 }
 
 fn recalibrated(snapshot: &Snapshot, risk: &RiskEngine) -> Snapshot {
@@ -122,6 +141,21 @@ impl Running {
             .risk_thresholds()
             .map(|each: RiskThresholds| nats(each.step_up_mnats));
         format!("step-up from {low} (low), {normal} (normal), {high} (high) nats")
+    }
+
+    /// Tells what came of the calibration that the configuration names.
+    pub(crate) fn tell_settled(&self, settled: &Settled) {
+        let message = match settled {
+            Settled::Same => return,
+            Settled::Changed(None) => "no calibration is in force any more".to_owned(),
+            Settled::Changed(Some(made)) => format!("calibration {} is in force", made.id),
+            Settled::Missing => {
+                let named = self.shared().risk.named_calibration().map(name_of).unwrap_or_default();
+                tracing::warn!(%named, "the policy names a calibration that is not kept here: the thresholds that are built in hold");
+                format!("the calibration {named} that the policy names is not kept here: the thresholds that are built in hold")
+            }
+        };
+        self.tell_of_thresholds(format!("{message}: {}", self.thresholds_in_words()));
     }
 
     fn tell_of_thresholds(&self, message: String) {

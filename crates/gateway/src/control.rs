@@ -43,6 +43,7 @@ use portcullis_events::Tap;
 use portcullis_risk::CalibrationError;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::calibrating::line_for;
 use crate::cli::feed::located;
 use crate::governing::{Who, Why};
 use crate::reload::Outcome;
@@ -88,6 +89,24 @@ impl Operated {
         let tail = Tail::default();
         running.shared().recorder.set_tap(Box::new(Followed(tail.clone())));
         Self { running, config: config.to_owned(), orders, tail }
+    }
+
+    /// Whether nobody changes alone who gets in.
+    fn needs_approvals(&self) -> bool {
+        self.running.governing().is_some_and(|governing| governing.is_required())
+    }
+
+    /// Whether only a policy puts another calibration in force.
+    fn is_calibrated_by_policy(&self) -> bool {
+        self.needs_approvals() || self.running.shared().risk.named_calibration().is_some()
+    }
+
+    /// Why no operator does.
+    fn by_policy(&self) -> &'static str {
+        match self.needs_approvals() {
+            true => "changes need approvals here, and so does from which score on somebody is asked",
+            false => "the policy names the calibration that is in force",
+        }
     }
 }
 
@@ -171,6 +190,11 @@ impl Gateway for Operated {
     }
 
     fn warm(&self, logins: &PastLogins) -> Result<Done, Problem> {
+        if self.needs_approvals() {
+            return Err(problem(
+                "changes need approvals here, and what is usual for somebody decides about them: the gateway learns it from what it lets in, and from no history",
+            ));
+        }
         let shared = self.running.shared();
         if !shared.risk.scores() {
             return Err(problem("risk is off, so nothing is learnt"));
@@ -186,23 +210,32 @@ impl Gateway for Operated {
     fn propose_calibration(&self) -> Result<Done, Problem> {
         let made = self.running.shared().risk.calibrate(Timestamp::now(), false);
         let made = made.map_err(|error| problem(error.to_string()))?;
-        Ok(Done {
-            message: format!(
-                "calibration {} is made, and not in force: `risk calibration show {0}`, then `activate {0}`",
-                made.id
-            ),
-        })
+        let id = &made.id;
+        let then = match self.is_calibrated_by_policy() {
+            true => format!("a policy whose [risk] says `{}` puts it in force", line_for(&made)),
+            false => format!("`risk calibration show {id}`, then `activate {id}`"),
+        };
+        Ok(Done { message: format!("calibration {id} is made, and not in force: {then}") })
     }
 
     fn activate_calibration(&self, id: &str) -> Result<Done, Problem> {
         if self.running.shared().risk.counted().0.is_none() {
             return Err(problem(CalibrationError::NoBudget.to_string()));
         }
+        if self.is_calibrated_by_policy() {
+            let found = self.running.shared().risk.calibration_named(id);
+            let made = found.ok_or_else(|| problem(CalibrationError::Unknown.to_string()))?;
+            return Err(problem(format!("{}: propose a policy whose [risk] says `{}`", self.by_policy(), line_for(&made))));
+        }
         let put = self.running.put_calibration(id).map_err(|error| problem(error.to_string()))?;
         Ok(Done { message: format!("calibration {} is in force: {}", put.id, self.running.thresholds_in_words()) })
     }
 
     fn roll_calibration_back(&self) -> Result<Done, Problem> {
+        if self.is_calibrated_by_policy() {
+            let remedy = "propose one whose `calibration` in [risk] names another, or `policy rollback` to a version that does";
+            return Err(problem(format!("{}: {remedy}", self.by_policy())));
+        }
         let before = self.running.take_calibration_back().map_err(|error| problem(error.to_string()))?;
         let what = before.map_or_else(|| "none is".to_owned(), |before| format!("{} is again", before.id));
         Ok(Done { message: format!("of the calibrations {what} in force: {}", self.running.thresholds_in_words()) })
@@ -264,7 +297,7 @@ impl Gateway for Operated {
     }
 
     fn accept_feed(&self, acceptance: &Acceptance) -> Result<Done, Problem> {
-        if self.running.governing().is_some_and(|governing| governing.is_required()) {
+        if self.needs_approvals() {
             // Who is in a network is who gets in: whoever demands approvals for the one demands them for the other.
             let (name, sha256) = (shown(&acceptance.name), shown(&acceptance.sha256));
             return Err(problem(format!(

@@ -94,6 +94,11 @@ impl Factors {
         self.factors.is_some()
     }
 
+    /// Whether whoever has none yet adds the first one by a login.
+    pub(crate) fn are_begun_by_login(&self) -> bool {
+        self.factors.as_ref().is_some_and(|factors| factors.settings().first_by_login)
+    }
+
     /// Asks, and waits for the answer.
     ///
     /// # Errors

@@ -28,7 +28,7 @@ use portcullis_governance::power::{
 use portcullis_governance::{ApproverSet, Decision, Hash, LedgerError};
 use portcullis_policy::{Policy, Principal, PrincipalKind};
 use portcullis_proxy::Shared;
-use portcullis_store::{PowerLog, Settings};
+use portcullis_store::{PowerLog, Settings, UsedBook};
 use tokio::time::MissedTickBehavior;
 use uuid::Uuid;
 
@@ -40,6 +40,8 @@ use standing::Kept;
 pub(crate) struct Lender {
     /// `None`: there is no store, or the process ends.
     kept: Mutex<Option<Kept>>,
+    /// What confirmed an activation and is good once; `None`: there is no store.
+    used: Option<UsedBook>,
     shared: Arc<Shared>,
     governing: Option<Arc<Governing>>,
     /// What breaking a seal gives.
@@ -76,6 +78,7 @@ impl Lender {
         let kept = store.map(open).transpose()?;
         let lender = Self {
             kept: Mutex::new(kept),
+            used: store.map(UsedBook::of),
             shared: Arc::clone(shared),
             governing,
             break_glass: ArcSwap::from_pointee(break_glass),

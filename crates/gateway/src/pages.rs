@@ -18,6 +18,7 @@ mod login;
 mod logout;
 mod password;
 mod persons;
+mod proof;
 mod step_up;
 mod turns;
 mod whoami;

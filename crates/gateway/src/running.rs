@@ -128,7 +128,7 @@ impl Running {
         let staged = staged.map(|staged| Arc::new(staged.into_staged()));
         let sessions = Arc::<Sessions>::default();
         let snapshot = snapshot(loaded, None, &revoking, &sessions, noted)?.with_staged(staged);
-        let snapshot = calibrated(snapshot, &risk);
+        let (snapshot, settled) = calibrated(snapshot, &risk);
         snapshot.authenticator.remember_key_uses(key_uses.unwrap_or_default());
         snapshot.authenticator.proofs_begin_after(alone_from(is_beside, &fixed.process.shutdown));
         let kept_sessions =
@@ -171,7 +171,7 @@ impl Running {
             last_success: AtomicI64::new(Timestamp::now().as_second()),
         };
         settle(governing.as_deref(), &shared);
-        Ok(Self {
+        let running = Self {
             shared,
             alerting: Arc::new(alerting),
             addresses: data_plane.addresses().to_vec(),
@@ -196,7 +196,9 @@ impl Running {
             auditing: auditing.map(Arc::new),
             files,
             started: (Instant::now(), Timestamp::now()),
-        })
+        };
+        running.tell_settled(&settled);
+        Ok(running)
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
@@ -334,13 +336,14 @@ impl Running {
             tracing::error!(error, "the lists in force could not be kept through the reload");
         }
         self.shared.risk.reconfigure(risk);
-        let snapshot = calibrated(snapshot, &self.shared.risk);
+        let (snapshot, settled) = calibrated(snapshot, &self.shared.risk);
         let authenticator = Arc::clone(&snapshot.authenticator);
         if let Some(insight) = &self.insight {
             insight.read_anew(parts);
         }
         self.shared.replace(snapshot);
         settle(self.governing.as_deref(), &self.shared);
+        self.tell_settled(&settled);
         self.keys.watch(&authenticator);
         self.factors.configure(mfa);
         self.lender.configure(access, break_glass);

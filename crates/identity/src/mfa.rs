@@ -48,6 +48,8 @@ pub struct MfaSettings {
     pub issuer: Box<str>,
     /// Codes by the time can be added and used.
     pub totp: bool,
+    /// Whoever has none yet adds the first one after a login that is for just that. `false`: an operator gives it to them. Default `true`.
+    pub first_by_login: bool,
     /// For whom passkeys are; `None`: they can be neither added nor used.
     pub passkeys: Option<RelyingParty>,
 }

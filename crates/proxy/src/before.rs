@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwapOption;
 use portcullis_policy::{AccessRequest, Outcome, Policy};
 
+use crate::leading::Led;
+use crate::pages::PagesSettings;
 use crate::transit::Facts;
 
 /// How long a policy counts after it was replaced.
@@ -21,14 +23,16 @@ pub(crate) struct Before(ArcSwapOption<Vec<Past>>);
 #[derive(Debug, Clone)]
 struct Past {
     policy: Arc<Policy>,
+    /// Where its own pages were.
+    pages: Option<PagesSettings>,
     until: Instant,
 }
 
 impl Before {
-    /// This policy has just been replaced.
-    pub(crate) fn note(&self, policy: &Arc<Policy>, now: Instant) {
+    /// This policy has just been replaced, and these pages.
+    pub(crate) fn note(&self, policy: &Arc<Policy>, pages: Option<&PagesSettings>, now: Instant) {
         let mut kept = self.in_time(now);
-        kept.push(Past { policy: Arc::clone(policy), until: now + COUNTS_FOR });
+        kept.push(Past { policy: Arc::clone(policy), pages: pages.cloned(), until: now + COUNTS_FOR });
         let surplus = kept.len().saturating_sub(KEPT_MAX);
         kept.drain(..surplus);
         self.0.store(Some(Arc::new(kept)));
@@ -49,8 +53,8 @@ impl Before {
         let (Some(kept), Some(target), Some(request)) = (kept.as_ref(), &facts.target, facts.access_request()) else {
             return false;
         };
-        kept.iter().any(|Past { policy, .. }| {
-            let route = policy.find_route(&target.host, &target.path);
+        kept.iter().any(|Past { policy, pages, .. }| {
+            let route = Led::under(policy, pages.as_ref(), target).route;
             let request = AccessRequest { route, ..request };
             // Before credentials are looked at nobody knows who it is.
             match facts.identity {
@@ -82,7 +86,7 @@ mod tests {
         let kept = |now| before.in_time(now).len();
         assert_eq!(kept(start), 0);
         for count in 1..=10_u32 {
-            before.note(&policy(), start + Duration::from_secs(u64::from(count)));
+            before.note(&policy(), None, start + Duration::from_secs(u64::from(count)));
         }
         assert_eq!(kept(start + Duration::from_secs(10)), KEPT_MAX);
         let ninth_ends = start + Duration::from_secs(9) + COUNTS_FOR;

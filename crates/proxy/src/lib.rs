@@ -15,6 +15,7 @@ mod held;
 pub mod http2;
 pub mod introduction;
 pub mod layers;
+mod leading;
 pub mod lending;
 pub mod logged;
 pub mod malformation;

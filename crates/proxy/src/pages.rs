@@ -95,6 +95,13 @@ impl PagesSettings {
         format!("{}/{page}", self.prefix)
     }
 
+    /// The whole address of the page for persons, at the first of the hosts: for whoever has come by this scheme and port. `None`: there is no such host.
+    pub fn persons_url(&self, scheme: Scheme, port: Option<u16>) -> Option<String> {
+        let host = self.hosts.first()?;
+        let port = port.map(|port| format!(":{port}")).unwrap_or_default();
+        Some(format!("{}://{host}{port}{}", scheme.as_str(), self.place_of(ACCESS)))
+    }
+
     /// What stands behind the prefix, without the slash.
     fn behind<'p>(&self, path: &'p str) -> Option<&'p str> {
         let rest = path.strip_prefix(&*self.prefix)?;
@@ -156,6 +163,13 @@ impl Visit {
     /// `scheme://host:port` as the caller's browser knows this place (RFC 6454).
     pub fn origin(&self) -> String {
         format!("{}://{}", if self.is_secure { "https" } else { "http" }, self.authority)
+    }
+
+    /// The whole address of the page for persons, as this visitor comes there. `None`: there is none.
+    pub fn persons_url(&self) -> Option<String> {
+        let scheme = if self.is_secure { Scheme::Https } else { Scheme::Http };
+        let port = self.authority.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
+        self.snapshot.settings.pages.as_ref()?.persons_url(scheme, port)
     }
 
     /// The fields of a form (`application/x-www-form-urlencoded`): none where it is another body, or has more than [`MAX_FIELDS`].

@@ -25,7 +25,7 @@ use crate::layers::assess::caller;
 use crate::layers::identify::tell_what_was_heard;
 use crate::layers::respond::{Sketch, locate};
 use crate::pages::invite::invitation;
-use crate::pages::{ACCESS, ACCESS_REQUESTS, ACTIVATIONS, Judged};
+use crate::pages::{ACCESS_REQUESTS, ACTIVATIONS, Judged};
 use crate::rate::write_fields;
 use crate::redecide::Ending;
 use crate::refusal::form::Form;
@@ -457,8 +457,7 @@ fn remedy(refusal: &Refusal, transit: &Transit, requestable: bool) -> Option<Rem
         matches!(facts.principal()?.authentication.method, AuthenticationMethod::Oidc | AuthenticationMethod::Password);
     let (host, place_to_ask, place_to_activate) = if is_browsers {
         let host: &str = pages.hosts.first()?;
-        let port = target.port.map(|port| format!(":{port}")).unwrap_or_default();
-        let place = format!("{}://{host}{port}{}", facts.scheme.as_str(), pages.place_of(ACCESS));
+        let place = pages.persons_url(facts.scheme, target.port)?;
         (host, place.clone(), place)
     } else {
         (&*target.host, pages.place_of(ACCESS_REQUESTS), pages.place_of(ACTIVATIONS))

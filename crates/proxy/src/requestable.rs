@@ -36,6 +36,8 @@ pub struct Requestable {
     hashing: RandomState,
     /// Made for the first of them. Of each principal one ring.
     places: OnceLock<Box<[ArcSwapOption<Ring>]>>,
+    /// When it was swept last, in microseconds on the clock that nobody sets.
+    swept: AtomicI64,
 }
 
 /// The last refusals of one principal.
@@ -59,6 +61,8 @@ const PRINCIPALS: usize = 4_096;
 const WINDOW: usize = 16;
 /// How often a free place is looked for where another thread takes it at the same moment.
 const TRIES: usize = 3;
+/// How often it is swept.
+const SWEEP_EVERY: SignedDuration = SignedDuration::from_mins(1);
 
 impl Ring {
     fn of(principal: &str) -> Self {
@@ -82,6 +86,17 @@ impl Ring {
     fn is_over(&self, steady_now: Timestamp) -> bool {
         let age = steady_now.as_microsecond().saturating_sub(self.last.load(Ordering::Relaxed));
         SignedDuration::from_micros(age) >= KEPT
+    }
+
+    /// Lets go of what may not be asked about any more.
+    fn sweep(&self, steady_now: Timestamp) {
+        for place in &self.kept {
+            let found = place.load();
+            if found.as_ref().is_some_and(|refused| steady_now.duration_since(refused.at) >= KEPT) {
+                // Where another one has just come there, that stays.
+                place.compare_and_swap(&found, None);
+            }
+        }
     }
 
     fn find(&self, id: Uuid, steady_now: Timestamp) -> Option<Refused> {
@@ -140,6 +155,25 @@ impl Requestable {
             }
         }
         false
+    }
+
+    /// Lets go of what may not be asked about any more, once a minute, whoever comes: what somebody was refused is not held for longer than it is of use to them. Called each second.
+    pub(crate) fn tend(&self, steady_now: Timestamp) {
+        let Some(places) = self.places.get() else { return };
+        let since = steady_now.as_microsecond().saturating_sub(self.swept.load(Ordering::Relaxed));
+        if SignedDuration::from_micros(since) < SWEEP_EVERY {
+            return;
+        }
+        self.swept.store(steady_now.as_microsecond(), Ordering::Relaxed);
+        for place in places {
+            let found = place.load();
+            match &*found {
+                // One that is added to it at this very moment is lost, as where somebody takes its place.
+                Some(ring) if ring.is_over(steady_now) => drop(place.compare_and_swap(&found, None)),
+                Some(ring) => ring.sweep(steady_now),
+                None => {}
+            }
+        }
     }
 
     /// The one of this principal whose event is called so, who learns nothing of what others were refused, where it is not too long ago.
@@ -202,6 +236,33 @@ mod tests {
         let late = (0..).map(|n| format!("late{n}")).find(|who| note(&requestable, who, 10).is_none()).unwrap();
         assert!(note(&requestable, &all[0].0, 10).is_some(), "who is known goes on");
         assert!(note(&requestable, &late, 3_600).is_some());
+    }
+
+    #[test]
+    fn what_may_not_be_asked_about_any_more_is_let_go_whoever_comes() {
+        let requestable = Requestable::default();
+        requestable.tend(at(0));
+        for (who, seconds) in [("alice", 0), ("bert", 0), ("bert", 10)] {
+            note(&requestable, who, seconds).unwrap();
+        }
+        let held = || {
+            let rings = requestable.places.get().unwrap().iter().filter_map(ArcSwapOption::load_full);
+            let held = |ring: &Arc<Ring>| ring.kept.iter().filter(|place| place.load().is_some()).count();
+            let mut all: Vec<_> = rings.map(|ring| (ring.principal.to_string(), held(&ring))).collect();
+            all.sort();
+            all
+        };
+        let of = |who: &str, count| (format!("user:{who}"), count);
+        requestable.tend(at(3_599));
+        assert_eq!(held(), [of("alice", 1), of("bert", 2)]);
+        requestable.tend(at(3_600));
+        assert_eq!(held(), [of("alice", 1), of("bert", 2)], "once a minute");
+        requestable.tend(at(3_599 + 60));
+        assert_eq!(held(), []);
+        note(&requestable, "bert", 4_000).unwrap();
+        note(&requestable, "bert", 4_100).unwrap();
+        requestable.tend(at(4_000 + 3_600));
+        assert_eq!(held(), [of("bert", 1)], "what is old goes, and what is not stays");
     }
 
     #[test]

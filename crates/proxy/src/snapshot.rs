@@ -188,7 +188,7 @@ impl Shared {
     /// Puts a new configuration in force: every request that begins after this returns is served under it.
     pub fn replace(&self, snapshot: Snapshot) {
         let past = self.snapshot.swap(Arc::new(snapshot));
-        self.before.note(&past.policy, Instant::now());
+        self.before.note(&past.policy, past.settings.pages.as_ref(), Instant::now());
     }
 
     /// Has another policy decide for some callers from now on, or none: the one in force for all others stays, and is not a policy of before.

@@ -119,10 +119,11 @@ impl Worker {
         self.streams.sweep(Instant::now(), &self.shared.snapshot().load_full(), self.shared.lending.generation());
     }
 
-    /// Has one worker of all check the endpoints of upstreams that want it, and let go of past policies. Called each second.
+    /// Has one worker of all check the endpoints of upstreams that want it, and let go of past policies and refusals. Called each second.
     pub(crate) fn tend_shared(&self) {
         if self.index == 0 {
             self.shared.before.sweep(Instant::now());
+            self.shared.requestable.tend(self.shared.clock.now());
             for upstream in &self.loaded().upstreams {
                 upstream.tend_health();
             }

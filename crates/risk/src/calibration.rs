@@ -18,6 +18,7 @@ use crate::ln::ln_ratio_mnats;
 use crate::passed::{BUCKETS, Counts, STEP_MNATS, bucket};
 
 pub(crate) use records::Calibrations;
+pub use records::Settled;
 
 /// Thresholds and what scores mean, worked out from what was counted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,6 +58,11 @@ pub enum CalibrationError {
     /// There is no record of that id.
     #[error("there is no calibration of that id")]
     Unknown,
+    /// The configuration says which one is in force.
+    #[error(
+        "the policy names the calibration that is in force: another one is, once `calibration` in its [risk] names that"
+    )]
+    Named,
     /// Nothing was in force before.
     #[error("no calibration is in force, so there is none to take back")]
     NoneInForce,
@@ -122,6 +128,19 @@ impl Calibration {
     #[must_use]
     pub fn display(&self, mnats: i32) -> u16 {
         self.display.get(bucket(mnats)).copied().unwrap_or(0)
+    }
+
+    /// All that it is, in the form in which it is kept: whoever names it by a digest names this.
+    #[must_use]
+    pub fn text(&self) -> String {
+        records::text_of(self)
+    }
+
+    /// Whether thresholds are such as are worked out.
+    fn is_one(threshold: RiskThresholds) -> bool {
+        let RiskThresholds { step_up_mnats, deny_mnats } = threshold;
+        (STEP_UP_MNATS.0..=STEP_UP_MNATS.1).contains(&step_up_mnats)
+            && deny_mnats == step_up_mnats.saturating_add(DENY_ABOVE_MNATS)
     }
 
     /// Its number, by which records follow one another.

@@ -77,7 +77,7 @@ use crate::profile::Traits;
 pub use actor::{Actor, ActorError};
 pub use ban::{BanEntry, BanNotice};
 pub use by_hand::{BanReport, ImposeError, Outlook};
-pub use calibration::{Calibration, CalibrationError, enough};
+pub use calibration::{Calibration, CalibrationError, Settled, enough};
 pub use contain::{Demand, Demanded};
 pub use engine::RiskEngine;
 pub use evidence::BanSample;

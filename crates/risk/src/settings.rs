@@ -51,6 +51,8 @@ pub enum Calibrate {
     Daily,
     /// An operator, who also puts them in force.
     ByHand,
+    /// Somebody once did: the record of this digest (SHA-256 of [`Calibration::text`](crate::Calibration::text)) is in force, and no other.
+    Named([u8; 32]),
 }
 
 /// `[risk] signals.NAME`.

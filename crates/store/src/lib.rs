@@ -38,6 +38,7 @@ mod spikes;
 mod stats;
 #[cfg(test)]
 mod tests;
+mod used;
 mod versions;
 
 pub use audit::{AuditBook, CarriedRow, PrincipalRow, SuppressionRow, UsageRows, UseRow};
@@ -53,4 +54,5 @@ pub use revocation::{RevocationBook, RevocationFollower, RevocationRow};
 pub use sessions::{KeptSessions, RestoredSessions};
 pub use spikes::SpikeBook;
 pub use stats::StoreStats;
+pub use used::{Used, UsedBook};
 pub use versions::Versions;

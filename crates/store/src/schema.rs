@@ -141,6 +141,10 @@ const STEPS: &[&str] = &[
     ALTER TABLE audit_suppression ADD COLUMN confirmed_by TEXT NOT NULL DEFAULT '';
     ALTER TABLE audit_suppression ADD COLUMN end_told INTEGER NOT NULL DEFAULT 0;
     ",
+    // What was used and is good once, by its hash, until when it could be used again: microseconds since 1970.
+    "
+    CREATE TABLE used_once (hash BLOB PRIMARY KEY NOT NULL, until INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+    ",
 ];
 
 /// Takes the steps before the one that makes this table: what a test of that step begins with.

@@ -93,6 +93,9 @@ pub struct Calibrations {
     pub counted: [u64; 3],
     /// How many of one sensitivity are enough.
     pub enough: Option<u64>,
+    /// The one that the policy names, `sha256:…`, where it names one: that one is in force and no other, and none where it is not among these.
+    #[serde(default)]
+    pub named: Option<String>,
     /// The latest first. At most 32.
     pub calibrations: Vec<Calibration>,
 }
@@ -112,6 +115,9 @@ pub struct Calibration {
     pub counted: [u64; 3],
     /// The digest of the counts.
     pub digest: String,
+    /// As `calibration` in `[risk]` of a policy names it: `sha256:…`, over all that it is.
+    #[serde(default)]
+    pub name: String,
     /// Where a step-up and where a denial begins, in milli-nats, for each sensitivity; `None`: too little was counted.
     pub thresholds: [Option<[i32; 2]>; 3],
     /// What scores mean: milli-nats, and from 0 to 1,000 how rare it is.

@@ -4,11 +4,13 @@ use portcullis_events::settings::Secret;
 
 use crate::diagnostics::{At, Span};
 use crate::file::receiver::{optional_text, required_text};
-use crate::kinds::{Flag, Text};
+use crate::kinds::{Choice, Flag, Text};
 use crate::section::Section;
 
 /// What authenticator apps show unless the file says otherwise.
 pub(crate) const ISSUER: &str = "portcullis";
+/// What can be written as `first_factor`: whether whoever has none yet adds the first one by themselves, after a login for just that.
+pub(crate) const FIRST_FACTOR: &[(&str, bool)] = &[("login", true), ("operator", false)];
 
 /// `[mfa]`, where it is on.
 #[derive(Debug)]
@@ -18,6 +20,7 @@ pub(crate) struct Mfa {
     pub(crate) other_key: Option<At<Secret>>,
     pub(crate) issuer: String,
     pub(crate) totp: bool,
+    pub(crate) first_by_login: bool,
     pub(crate) passkeys: Option<Passkeys>,
 }
 
@@ -37,13 +40,14 @@ pub(crate) fn read_mfa(root: &Section<'_>) -> Option<Mfa> {
     let other_key = optional_text(&section, "other_key");
     let issuer = section.or("issuer", Text, ISSUER.to_owned());
     let totp = section.or("totp", Flag, true);
+    let first_by_login = section.or("first_factor", Choice(FIRST_FACTOR), true);
     let passkeys = section.table("passkeys").map(read_passkeys);
     section.finish();
     let passkeys = match passkeys {
         Some(passkeys) => Some(passkeys?),
         None => None,
     };
-    enabled.then_some(Mfa { at, key: key?, other_key: other_key.ok()?, issuer, totp, passkeys })
+    enabled.then_some(Mfa { at, key: key?, other_key: other_key.ok()?, issuer, totp, first_by_login, passkeys })
 }
 
 fn read_passkeys(section: Section<'_>) -> Option<Passkeys> {

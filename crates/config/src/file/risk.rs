@@ -1,16 +1,21 @@
 //! `[risk]`, `[step_up]` and `[ban]` of the policy file.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
+use data_encoding::HEXLOWER_PERMISSIVE;
 use http::HeaderName;
 use portcullis_risk::settings::{
     BanMode, BanSettings, BlastRadius, Calibrate, Credentials, Flood, Probing, RiskMode, SIGNALS, Signatures, Spraying,
 };
+use serde_json::{Value, json};
 
 use crate::codes;
 use crate::diagnostics::{At, Diagnostic, Span};
-use crate::kinds::{Choice, Decimal, FilePath, Flag, Header, Integer, Name, Percentage, ResolvedPath, Text, Time};
-use crate::section::Section;
+use crate::kinds::{
+    Choice, Decimal, FilePath, Flag, Header, Integer, Name, Percentage, ResolvedPath, Text, Time,
+};
+use crate::section::{Field, Kind, Section, shown};
 
 /// Nats beyond this say nothing: e to the 20 is half a thousand million to one.
 pub(crate) const MAX_NATS: f64 = 20.0;
@@ -80,15 +85,60 @@ pub(crate) fn read_risk(section: Section<'_>) -> Risk {
         reputation: section.tables("reputation").into_iter().filter_map(read_reputation).collect(),
         deny_services: section.or("services", Choice(&[("allow", false), ("deny", true)]), false),
         step_up_budget: section.optional("step_up_budget", Percentage).and_then(|share| read_budget(&section, &share)),
-        calibrate: section.or("calibration", CALIBRATIONS, Calibrate::Daily),
+        calibrate: read_calibrate(&section),
         posture: section.table("posture").and_then(read_posture),
     };
     section.finish();
     risk
 }
 
+fn read_calibrate(section: &Section<'_>) -> Calibrate {
+    let Some(read) = section.optional("calibration", CalibrationKind) else { return Calibrate::Daily };
+    if matches!(read.value, Calibrate::Named(_)) && !section.has("step_up_budget") {
+        let message = "a calibration is named, and there is no budget that it is for";
+        let help = "write `step_up_budget`, or leave `calibration` out: without a budget none is in force";
+        section.reader().report(Diagnostic::error(codes::CONFLICT, read.span, message).with_help(help));
+    }
+    read.value
+}
+
 /// The values of `calibration`.
 const CALIBRATIONS: Choice<Calibrate> = Choice(&[("daily", Calibrate::Daily), ("by_hand", Calibrate::ByHand)]);
+/// What the digest of one begins with.
+const DIGEST: &str = "sha256:";
+
+/// Who puts calibrations in force, or the digest of the one that is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct CalibrationKind;
+
+impl Kind for CalibrationKind {
+    type Value = Calibrate;
+
+    fn expected(&self) -> Cow<'static, str> {
+        "\"daily\" or \"by_hand\", or \"sha256:\" and the 64 digits that `portcullis risk calibration show` says".into()
+    }
+
+    fn read(&self, field: &Field<'_>) -> Option<Calibrate> {
+        let text = field.text(&self.expected())?;
+        let digest = text.strip_prefix(DIGEST).map(|digest| HEXLOWER_PERMISSIVE.decode(digest.as_bytes()));
+        let read = match digest {
+            Some(digest) => digest.ok().and_then(|digest| digest.try_into().ok()).map(Calibrate::Named),
+            None => CALIBRATIONS.0.iter().find(|(word, _)| *word == text).map(|(_, value)| *value),
+        };
+        if read.is_none() {
+            field.bad_value(format!("expected {}, found \"{}\"", self.expected(), shown(&text)), None);
+        }
+        read
+    }
+
+    fn schema(&self) -> Value {
+        let mut schema = CALIBRATIONS.schema();
+        if let Some(any) = schema["anyOf"].as_array_mut() {
+            any.push(json!({ "type": "string", "pattern": "^sha256:[0-9A-Fa-f]{64}$" }));
+        }
+        schema
+    }
+}
 
 /// From one in ten thousand: less would need more traffic than is worth waiting for. To a half: more is no budget.
 fn read_budget(section: &Section<'_>, share: &At<f64>) -> Option<u32> {

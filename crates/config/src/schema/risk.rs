@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::file::{MAX_NATS, MAX_REPUTATION_NATS, POSTURE_HEADER, REPUTATION_NATS};
+use crate::file::{CalibrationKind, MAX_NATS, MAX_REPUTATION_NATS, POSTURE_HEADER, REPUTATION_NATS};
 use crate::kinds::{Decimal, FilePath, Flag, Header, Integer, Name, Percentage, Text, Time};
 
 use super::{Key, Table, choice, list, one, one_or_list, several, table, within};
@@ -33,10 +33,10 @@ pub(super) fn risk() -> Table {
                 Percentage,
                 "The share of good traffic that may be asked to step up, from 0.01% to 50%: sets the thresholds that are left out.",
             ),
-            choice(
+            one(
                 "calibration",
-                &["daily", "by_hand"],
-                "Who has thresholds worked out from `step_up_budget`: `daily`: the gateway, and puts them in force; `by_hand`: `risk calibration propose` and `activate`.",
+                CalibrationKind,
+                "Who has thresholds worked out from `step_up_budget`: `daily`: the gateway, and puts them in force; `by_hand`: `risk calibration propose` and `activate`; `sha256:…`: that one is in force and no other.",
             )
             .default("daily"),
             within("posture", posture()),

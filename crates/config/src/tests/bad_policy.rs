@@ -96,6 +96,9 @@ fn each_mistake_is_named_where_it_stands() {
     check(&posture("from = \"agent\"\nkeys = \"none.json\""), ("E0100", 5, 8, "cannot read `none.json`"));
     check(&posture("from = \"agent\"\nkeys = \"policy.toml\""), ("E0105", 5, 8, "the key set is"));
     check("[risk]\ncalibration = \"weekly\"\n", ("E0105", 2, 15, "\"daily\" or \"by_hand\""));
+    check("[risk]\ncalibration = \"sha256:00\"\n", ("E0105", 2, 15, "\"sha256:\" and the 64 digits"));
+    let named = format!("[risk]\ncalibration = \"sha256:{}\"\n", "0".repeat(64));
+    check(&named, ("E0203", 2, 15, "no budget that it is for"));
     check("[risk]\nthresholds.high = { step_up = 3.0, deny = 1.0 }\n", ("E0203", 2, 43, "below `step_up`"));
     check("[risk]\nthresholds.hihg = {}\n", ("E0103", 2, 12, "did you mean `high`?"));
     check("[risk]\nthresholds.high = { step_up = nan }\n", ("E0105", 2, 31, "expected a number"));

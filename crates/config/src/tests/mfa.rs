@@ -20,7 +20,7 @@ fn passkeys(rp_id: &str, origin: &str) -> String {
 
 /// Every key that can be written.
 pub(super) fn folder_with_all() -> Folder {
-    let more = "other_key = { file = \"old.key\" }\nissuer = \"Example\"\ntotp = false\nenabled = true\n";
+    let more = "other_key = { file = \"old.key\" }\nissuer = \"Example\"\ntotp = false\nfirst_factor = \"operator\"\nenabled = true\n";
     let passkeys = "[mfa.passkeys]\nrp_id = \"example.com\"\norigins = [\"https://app.example.com\", \"https://example.com:8443\"]\n";
     folder(&format!("{STORE}{LEAST}{more}{passkeys}"))
 }
@@ -28,11 +28,11 @@ pub(super) fn folder_with_all() -> Folder {
 #[test]
 fn what_is_written_is_what_holds() {
     let settings = folder_with_all().loaded().mfa.unwrap().settings;
-    assert_eq!((&*settings.issuer, settings.totp), ("Example", false));
+    assert_eq!((&*settings.issuer, settings.totp, settings.first_by_login), ("Example", false, false));
     let party = settings.passkeys.unwrap();
     assert_eq!((&*party.id, &*party.name, party.origins.len()), ("example.com", "Example", 2));
     let least = folder(&format!("{STORE}{LEAST}")).loaded().mfa.unwrap().settings;
-    assert_eq!((&*least.issuer, least.totp, least.passkeys), ("portcullis", true, None));
+    assert_eq!((&*least.issuer, least.totp, least.first_by_login, least.passkeys), ("portcullis", true, true, None));
     assert!(folder("").loaded().mfa.is_none());
     assert!(folder(&format!("{LEAST}enabled = false\n")).loaded().mfa.is_none());
     for (rp_id, origin) in [

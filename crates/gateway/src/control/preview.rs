@@ -11,6 +11,7 @@ use portcullis_insight::{Preview, Stamped};
 use portcullis_policy::Policy;
 
 use super::shown;
+use crate::calibrating::digest_of;
 use crate::insight::Insight;
 use crate::running::Running;
 use crate::yielding::{Priority, idling};
@@ -82,8 +83,8 @@ pub(super) fn as_in_force(
     with: impl FnOnce(Renewing) -> Result<Policy, String>,
 ) -> Result<Policy, String> {
     let Loaded { policy, risk, feeds: (settings, _), .. } = candidate;
-    // With the thresholds that a reload would give it: those of the calibration in force, also where it is the first with a budget.
-    let in_force = risk.step_up_budget.and_then(|_| running.shared().risk.calibration_in_force());
+    // With the thresholds that a reload would give it: those of the calibration that it names, or of the one in force, also where it is the first with a budget.
+    let in_force = running.shared().risk.calibration_under(&risk, digest_of);
     let policy = policy.with_calibration(in_force.map(|made| (Arc::clone(&made.id), made.thresholds)));
     let (keeper, now) = (running.feeds().keeper(), running.feeds().now());
     let contents = keeper.contents_of(&settings.feeds, now);

@@ -1,5 +1,6 @@
 //! What is known of a principal, as the control channel shows it, and what is learnt from a history.
 
+use crate::calibrating::{digest_of, name_of};
 use portcullis_admin::api::{
     Calibration as ShownCalibration, Calibrations, Habit, PastLogin, PastLogins, Profile, ProfilePlace,
 };
@@ -55,11 +56,13 @@ pub(super) fn calibrations(risk: &RiskEngine) -> Calibrations {
         budget: made.budget,
         counted: made.counted,
         digest: format!("{:032x}", made.digest),
+        name: name_of(digest_of(&made.text())),
         thresholds: made.thresholds.map(|each| each.map(|each| [each.step_up_mnats, each.deny_mnats])),
         scale: (0..=SCALE_STEPS).map(|step| step * SCALE_MNATS).map(|mnats| (mnats, made.display(mnats))).collect(),
     };
     let calibrations = risk.calibrations().iter().map(|made| shown(made)).collect();
-    Calibrations { budget, counted, enough: budget.map(enough), calibrations }
+    let named = risk.named_calibration().map(name_of);
+    Calibrations { budget, counted, enough: budget.map(enough), named, calibrations }
 }
 
 /// What is shown of the meaning of scores: each half nat, to eight.

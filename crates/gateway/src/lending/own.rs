@@ -15,6 +15,7 @@ use portcullis_policy::{
     AccessRequest, ActivationRules, Eligible, KeptIdentity, KeptRequest, Policy, Principal, Reason,
 };
 use portcullis_proxy::requestable::Refused;
+use portcullis_store::Used;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -173,6 +174,20 @@ const NOT_ELIGIBLE: &str = "You are not eligible for an assignment of this name.
 const NONE_OF_YOURS: &str = "You have none of this number.";
 
 impl Lender {
+    /// Uses up what confirms something once, by its hash, so that neither a restart nor the other process of a takeover takes it again. Says whether it was not used before;
+    /// after `until` it is good for nothing anyway.
+    ///
+    /// # Errors
+    /// Nobody can say: it cannot be noted.
+    pub(crate) fn use_up(&self, hash: [u8; 32], until: Timestamp, now: Timestamp) -> Result<bool, OwnProblem> {
+        let used = self.used.as_ref().ok_or_else(ends)?;
+        match used.take(hash, until, now).map_err(|error| OwnProblem::Failed(error.to_string()))? {
+            Used::First => Ok(true),
+            Used::Again => Ok(false),
+            Used::Full => Err(OwnProblem::Busy("more logins than can be told apart are used at once".to_owned())),
+        }
+    }
+
     /// Begins what a principal wants for itself. It is in force, or waits for others.
     pub(crate) fn begin_own(&self, wanted: &Wanted, from: &Asker) -> Result<Shown, OwnProblem> {
         let whose = from.principal.reference();

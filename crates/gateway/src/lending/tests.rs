@@ -115,6 +115,7 @@ fn lender(disk: &Disk, now: Timestamp) -> (Lender, Capture) {
         BreakGlassRules { roles: vec!["admin".to_owned()], routes: Vec::new(), max_s: 3_600, signers: Vec::new() };
     let lender = Lender {
         kept: Mutex::new(Some(Kept::of(book, shared.clock.now()))),
+        used: None,
         shared,
         governing: None,
         break_glass: ArcSwap::from_pointee(Some(rules)),

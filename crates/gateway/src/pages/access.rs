@@ -21,10 +21,10 @@ use http::{Method, Response, StatusCode};
 use http_body_util::Full;
 use portcullis_events::ReasonCode;
 use portcullis_policy::{AuthenticationMethod, Principal};
-use portcullis_proxy::pages::{ACCESS, ACCESS_REQUESTS, ACTIVATIONS, PageAnswer, PageRefusal, Visit};
+use portcullis_proxy::pages::{ACCESS_REQUESTS, ACTIVATIONS, PageAnswer, PageRefusal, Visit};
 use serde::Deserialize;
 
-use super::turns::{OutOfTurn, Turn};
+use super::turns::OutOfTurn;
 use super::{OwnPages, no_such_page, not_there_for};
 use crate::lending::Lender;
 use crate::lending::own::{Asker, OwnProblem, Section, Shown, Wanted};
@@ -124,10 +124,10 @@ impl OwnPages {
         Ok(answer.into())
     }
 
-    /// Asks on a thread that may block.
+    /// Asks on a thread that may block. What is held is let go when there is an answer: the turn that it is for.
     pub(super) async fn ask_lender<T: Send + 'static>(
         &self,
-        turn: Turn,
+        held: impl Send + 'static,
         question: impl FnOnce(&Lender) -> Result<T, OwnProblem> + Send + 'static,
     ) -> Result<Result<T, OwnProblem>, PageRefusal> {
         let busy = || {
@@ -137,7 +137,7 @@ impl OwnPages {
         let place = Arc::clone(&self.asking).try_acquire_owned().map_err(|_| busy())?;
         let lender = self.lender.upgrade().ok_or_else(busy)?;
         let asked = tokio::task::spawn_blocking(move || {
-            let _places = (place, turn);
+            let _places = (place, held);
             question(&lender)
         });
         asked.await.map_err(|error| {
@@ -174,9 +174,8 @@ pub(super) fn asker(visit: &Visit, principal: &Arc<Principal>) -> Asker {
 
 /// A browser's session, or what it sends by itself, changes nothing where applications are. It is told where it does.
 fn for_persons(visit: &Visit, principal: &Principal) -> PageRefusal {
-    let pages = visit.snapshot.settings.pages.as_ref();
-    let said = match pages.and_then(|pages| Some((pages.hosts.first()?, pages.place_of(ACCESS)))) {
-        Some((host, place)) => format!("A person does this at {host}{place}, with a second factor for just that."),
+    let said = match visit.persons_url() {
+        Some(address) => format!("A person does this at {address}, with a second factor for just that."),
         None => "A browser cannot do this here: use a credential that a program sends.".to_owned(),
     };
     let message = format!("{} wants it changed with what a browser sends by itself", principal.reference());

@@ -18,7 +18,9 @@ use portcullis_identity::session::{
 use portcullis_identity::settings::ResponseMode;
 use portcullis_proxy::pages::{Judged, Markup, PageAnswer, PageRefusal, Visit, own_page};
 
+use super::factors::Shown;
 use super::password::{FormSecret, password_form, password_page};
+use super::proof::ACTIVATION;
 use super::{OwnPages, lead};
 use crate::logins::waited;
 
@@ -93,7 +95,7 @@ impl OwnPages {
             NoReturn::NotBegun(refusal) => refusal,
             NoReturn::Over(refusal) => refusal.with_cookie(forget.clone()),
         })?;
-        let Entered { mut opening, place, tokens, before, act } = returned;
+        let Entered { mut opening, place, tokens, before, act, proof } = returned;
         opening.host = Some(visit.authority.as_str().into());
         let principal = opening.principal.clone();
         let subject = opening.subject.clone();
@@ -119,7 +121,8 @@ impl OwnPages {
             tracing::warn!(error, "a session was opened that a restart would end");
         }
         let place = match act {
-            Some(act) => self.with_proof(visit, &session, &place, &act)?,
+            Some(act) => self.with_proof(visit, &session, &place, (ACTIVATION, &act))?,
+            None if proof != Proof::Any => self.to_factors_or(visit, &session, &place, Shown::Login)?,
             None => place.as_str().to_owned(),
         };
         let answer = lead(&place, [set_cookie(CookieKind::Session, visit.is_secure, &id.expose(), None), forget])?;
@@ -184,8 +187,8 @@ impl OwnPages {
             }
         }
         let opening = self.admitted(visit, party, login, &tokens).await?;
-        let LoginState { to: place, before, act, .. } = returned.login;
-        Ok(Entered { opening, place, tokens, before, act })
+        let LoginState { to: place, before, act, proof, .. } = returned.login;
+        Ok(Entered { opening, place, tokens, before, act, proof })
     }
 
     /// Whom the id token admits, where that proves what the login had to.
@@ -245,6 +248,8 @@ struct Entered {
     before: Option<SessionKey>,
     /// What it was to confirm.
     act: Option<Box<str>>,
+    /// What it had to prove.
+    proof: Proof,
 }
 
 /// Why a browser's return is no login.

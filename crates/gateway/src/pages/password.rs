@@ -16,6 +16,7 @@ use portcullis_identity::session::{
 use portcullis_identity::{Authentication, Awaited, Identity, Typed};
 use portcullis_proxy::pages::{Judged, Markup, PageAnswer, PageRefusal, Visit, own_page};
 
+use super::factors::Shown;
 use super::login::{no_session, prefix};
 use super::step_up::{from_elsewhere, malformed};
 use super::{FAILED, OwnPages, kept, lead};
@@ -94,7 +95,8 @@ impl OwnPages {
             tracing::warn!(error, "a session was opened that a restart would end");
         }
         let cookie = set_cookie(CookieKind::Session, visit.is_secure, &id.expose(), None);
-        let answer = lead(to.as_str(), [cookie, clear_cookie(CookieKind::Form, visit.is_secure)])?;
+        let place = self.to_factors_or(visit, &session, to, Shown::Login)?;
+        let answer = lead(&place, [cookie, clear_cookie(CookieKind::Form, visit.is_secure)])?;
         Ok(answer.judged(Judged::Verified(Arc::clone(&session.principal))))
     }
 

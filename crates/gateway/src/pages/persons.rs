@@ -14,11 +14,10 @@ use bytes::Bytes;
 use http::header::SET_COOKIE;
 use http::{Method, Response, StatusCode};
 use http_body_util::Full;
-use jiff::{SignedDuration, Timestamp};
 use portcullis_events::{EventKind, ReasonCode};
 use portcullis_governance::Hash;
 use portcullis_identity::mfa::Passed;
-use portcullis_identity::oidc::{Place, Proof, RelyingParty, Replay, encoded};
+use portcullis_identity::oidc::{Place, Proof, RelyingParty, encoded};
 use portcullis_identity::session::{FormToken, Session};
 use portcullis_policy::Principal;
 use portcullis_proxy::pages::{ACCESS, Fields, Judged, Markup, PageAnswer, PageRefusal, Visit, own_page};
@@ -26,18 +25,16 @@ use serde_json::Value;
 
 use super::access::{asker, out_of_turn, refused};
 use super::login::prefix;
+use super::proof::{self, Proven};
 use super::step_up::{
     Offered, asker as of_session, check_token, factor_forms, malformed, not_passed, own_cookie, to_login, told,
 };
-use super::{FAILED, OwnPages, lead, not_there_for};
+use super::turns::Turn;
+use super::{OwnPages, lead, not_there_for};
 use crate::lending::own::{Asker, Section, Wanted};
 
 /// What the forms' token is for.
 const PURPOSE: &str = "access";
-/// What is sealed of a login that was made for one activation.
-const PROOF: &str = "activation";
-/// So long after such a login it can be used.
-const JUST: SignedDuration = SignedDuration::from_mins(5);
 
 /// What is to be activated: as its form says, as the next page shows it, and as a factor confirms it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -126,7 +123,7 @@ impl OwnPages {
         let form = match visit.method {
             Method::GET | Method::HEAD => {
                 let parameters = visit.parameters();
-                return match Act::of(&parameters).zip(parameters.get("proof")) {
+                return match Act::of(&parameters).zip(parameters.get(proof::FIELD)) {
                     Some((act, proof)) => {
                         Ok(confirmation(visit, &act, Shown::Proof(proof), StatusCode::OK, None).into())
                     }
@@ -169,6 +166,17 @@ impl OwnPages {
     async fn begin(&self, visit: &Visit, from: Asker, wanted: Wanted) -> Result<PageAnswer, PageRefusal> {
         let who = Arc::clone(&from.principal);
         let turn = self.turns.take(&who, visit.steady_now).map_err(|full| out_of_turn(&who, full))?;
+        self.begin_in(turn, visit, from, wanted).await
+    }
+
+    async fn begin_in(
+        &self,
+        turn: Turn,
+        visit: &Visit,
+        from: Asker,
+        wanted: Wanted,
+    ) -> Result<PageAnswer, PageRefusal> {
+        let who = Arc::clone(&from.principal);
         let begun = self.ask_lender(turn, move |lender| lender.begin_own(&wanted, &from)).await?;
         begun.map_err(|problem| refused(&who, problem))?;
         lead(here(visit).as_str(), [])
@@ -203,16 +211,7 @@ impl OwnPages {
     ) -> Result<PageAnswer, PageRefusal> {
         let wanted = act.wanted()?;
         if !self.factors.are_on() {
-            if !self.is_proven(visit, session, act, form)? {
-                return self.ask_for_login(visit, session, act).await;
-            }
-            let message = format!(
-                "{} has logged in with a second factor to activate {}",
-                session.principal.reference(),
-                act.assignment
-            );
-            self.tell(visit, EventKind::AuthStepUp, Some(&session.principal), message);
-            return self.begin(visit, from, wanted).await;
+            return self.activate_by_login(visit, session, from, (act, form)).await;
         }
         match self.look_at_factor(visit, session, form, act.asker(&of_session(session))).await? {
             // Whoever has stolen a session that is as fresh as adding one demands could have added it.
@@ -265,46 +264,32 @@ impl OwnPages {
         Ok(page.into())
     }
 
-    /// Where a login leads that was made for one act: there stands what proves it, for this session, for a while.
-    pub(super) fn with_proof(
+    /// Activates it, where the form has what a login proves that was made for just this. That is used up first, and noted, so that it is good once whatever happens then.
+    async fn activate_by_login(
         &self,
         visit: &Visit,
         session: &Session,
-        to: &Place,
-        act: &str,
-    ) -> Result<String, PageRefusal> {
-        let until = visit.now.saturating_add(JUST).unwrap_or(visit.now).as_microsecond();
-        let text = format!("{act} {} {until}", of_session(session));
-        let sealed = self.seal(visit)?.seal(text.as_bytes(), PROOF).map_err(|problem| {
-            PageRefusal::new(ReasonCode::InternalError, format!("a login cannot be kept: {problem}"), FAILED)
-        })?;
-        let sign = if to.as_str().contains('?') { '&' } else { '?' };
-        Ok(format!("{}{sign}proof={sealed}", to.as_str()))
-    }
-
-    /// Whether the form has what a login proves that was made for just this, in this session. It is used up then.
-    ///
-    /// # Errors
-    /// Nobody can say whether it was used.
-    fn is_proven(&self, visit: &Visit, session: &Session, act: &Act, form: &Fields) -> Result<bool, PageRefusal> {
-        let seal = self.seal(visit)?;
-        let opened = form.get("proof").and_then(|proof| seal.open(proof, PROOF));
-        let Some(text) = opened.and_then(|text| String::from_utf8(text).ok()) else { return Ok(false) };
-        let Some((proven, until)) = text.rsplit_once(' ') else { return Ok(false) };
-        let until = until.parse().ok().and_then(|until| Timestamp::from_microsecond(until).ok());
-        let Some(until) = until.filter(|until| visit.now < *until) else { return Ok(false) };
-        let is_it = proven == format!("{} {}", act.name_for(&session.principal), of_session(session));
-        if !is_it || !visit.policy.is_mfa_fresh(&session.principal, visit.now) {
-            return Ok(false);
+        from: Asker,
+        (act, form): (&Act, &Fields),
+    ) -> Result<PageAnswer, PageRefusal> {
+        let what = act.name_for(&session.principal);
+        let proven = self.proven(visit, session, form.get(proof::FIELD), (proof::ACTIVATION, &what))?;
+        let is_fresh = visit.policy.is_mfa_fresh(&session.principal, visit.now);
+        let Some(Proven { text, until }) = proven.filter(|_| is_fresh) else {
+            return self.ask_for_login(visit, session, act).await;
+        };
+        let hash = Hash::of(format!("activation\0{text}").as_bytes());
+        let (wanted, who, now) = (act.wanted()?, Arc::clone(&from.principal), visit.now);
+        let turn = self.turns.take(&who, visit.steady_now).map_err(|full| out_of_turn(&who, full))?;
+        let used = self.ask_lender((), move |lender| Ok((lender.use_up(hash.0, until, now)?, turn))).await?;
+        let (is_first, turn) = used.map_err(|problem| refused(&who, problem))?;
+        if !is_first {
+            return self.ask_for_login(visit, session, act).await;
         }
-        match self.replays.take(PROOF, &text, until, visit.now) {
-            Replay::First => Ok(true),
-            Replay::Again => Ok(false),
-            Replay::Full => {
-                let message = "more logins than can be told apart are used at once";
-                Err(PageRefusal::new(ReasonCode::LimitOverload, message, "Try again in a moment."))
-            }
-        }
+        let who = session.principal.reference();
+        let message = format!("{who} has logged in with a second factor to activate {}", act.assignment);
+        self.tell(visit, EventKind::AuthStepUp, Some(&session.principal), message);
+        self.begin_in(turn, visit, from, wanted).await
     }
 
     fn tell_shown(&self, visit: &Visit, session: &Session, passed: &Passed, act: &Act) {
@@ -393,7 +378,7 @@ fn confirmation(
             .into_iter()
             .fold(hidden(main, visit, "activate"), |main, (name, value)| main.hidden(name, value));
         match shown {
-            Shown::Proof(proof) => main.hidden("proof", proof),
+            Shown::Proof(proven) => main.hidden(proof::FIELD, proven),
             Shown::Login { .. } | Shown::Factors(..) => main,
         }
     };

@@ -15,6 +15,7 @@ use portcullis_identity::oidc::{Place, encoded};
 use portcullis_identity::session::{CookieKind, FormToken, Session, cookie_value, fits, set_cookie};
 use portcullis_proxy::pages::{Fields, Judged, Markup, PageAnswer, PageRefusal, Visit, own_page};
 
+use super::factors::Shown;
 use super::login::prefix;
 use super::{OwnPages, kept, lead};
 use crate::factoring::{Unasked, failure};
@@ -103,7 +104,8 @@ impl OwnPages {
                 tracing::warn!(error, "a session was raised, and a restart would forget it");
             }
         }
-        let answer = lead(to.as_str(), [set_cookie(CookieKind::Session, visit.is_secure, &id.expose(), None)])?;
+        let place = self.to_factors_or(visit, &session, to, Shown::Factor)?;
+        let answer = lead(&place, [set_cookie(CookieKind::Session, visit.is_secure, &id.expose(), None)])?;
         Ok(answer.judged(Judged::Verified(Arc::clone(&session.principal))))
     }
 

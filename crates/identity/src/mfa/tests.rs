@@ -115,7 +115,7 @@ fn key(byte: u8) -> FactorKey {
 fn settings() -> MfaSettings {
     let party =
         RelyingParty { id: "example.com".into(), name: "Example".into(), origins: vec!["https://example.com".into()] };
-    MfaSettings { issuer: "Example".into(), totp: true, passkeys: Some(party) }
+    MfaSettings { issuer: "Example".into(), totp: true, first_by_login: true, passkeys: Some(party) }
 }
 
 struct Site {

@@ -78,11 +78,28 @@ proptest! {
                 resource.authentication = AuthenticationRule::Required;
             }
         }
-        let policy = compile(&draft);
-        let request = facts.request(&policy);
         if matches!(&facts.identity, Identity::Verified(who) if who.scope.is_some()) {
             return Ok(());
         }
+        // Where no grant asks for them, risk and a second factor are the route's affair, or an alert's, alone.
+        let mut plain = draft.clone();
+        for assignment in &mut plain.assignments {
+            let when = std::mem::take(&mut assignment.when);
+            assignment.when = WhenDraft { assurance_mfa: false, max_age_s: None, max_risk: None, ..when };
+        }
+        let policy = compile(&plain);
+        let request = facts.request(&policy);
+        let (outcome, reason) = policy.verdict(&request);
+        let of_grants = reason.is_some_and(|reason| reason.stage() == Stage::Grants);
+        match policy.held_back(&request) {
+            Some(held) => {
+                prop_assert_ne!(outcome, Outcome::Permit);
+                prop_assert!(of_grants || reason == Some(held), "{held:?} {reason:?}");
+            }
+            None => prop_assert!(outcome == Outcome::Permit || of_grants, "{reason:?}"),
+        }
+        let policy = compile(&draft);
+        let request = facts.request(&policy);
         let (outcome, reason) = policy.verdict(&request);
         match policy.held_back(&request) {
             Some(held) => {

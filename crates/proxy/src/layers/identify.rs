@@ -23,6 +23,7 @@ use crate::layers::assess::Assess;
 use crate::layers::authorize::ask_again;
 use crate::layers::client_addr::{admit, charged_address};
 use crate::layers::establish::{Establishes as _, Refused};
+use crate::leading::Led;
 use crate::refusal::{Overload, Refusal};
 use crate::throttle::{Throttle, ThrottleKind};
 use crate::transit::{Facts, Transit};
@@ -243,10 +244,10 @@ pub(crate) fn begin_anew(worker: &Rc<Worker>, transit: &mut Transit) -> Result<(
     facts.by_staged = false;
     facts.now = Timestamp::now();
     facts.steady_now = worker.shared.clock.now();
-    facts.route = match &facts.target {
-        Some(target) => facts.loaded.snapshot.policy.find_route(&target.host, &target.path),
-        None => None,
-    };
+    // What has become a page meanwhile, or is none any more, leads nowhere: whoever would answer it stands further out.
+    let led = facts.target.as_ref().map(|target| Led::by(&facts.loaded.snapshot, target));
+    let led = led.filter(|led| (led.is_page, led.asks_who) == (facts.is_page, facts.asks_who));
+    facts.route = led.and_then(|led| led.route);
     admit(worker, facts, &transit.head.headers)
 }
 

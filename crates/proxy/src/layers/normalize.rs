@@ -10,6 +10,7 @@ use portcullis_events::ReasonCode;
 use portcullis_policy::{CanonicalPath, canonical_host};
 
 use crate::layers::establish::Establishes;
+use crate::leading::Led;
 use crate::malformation::Malformation;
 use crate::refusal::Refusal;
 use crate::settings::OPERATORS_HOST;
@@ -38,15 +39,8 @@ impl Establishes for Normalize {
             None if target.host == OPERATORS_HOST => return Err(Refusal::Malformed(of_operators())),
             None => {}
         }
-        facts.route = facts.loaded.snapshot.policy.find_route(&target.host, &target.path);
-        if let Some(pages) = &facts.loaded.snapshot.settings.pages {
-            if pages.owns(&target.path) {
-                (facts.is_page, facts.asks_who) = (true, pages.asks_who(&target.host, &target.path));
-            } else if pages.is_own_host(&target.host) {
-                // No application is on the origin where persons activate what they are eligible for.
-                facts.route = None;
-            }
-        }
+        let Led { route, is_page, asks_who } = Led::by(&facts.loaded.snapshot, &target);
+        (facts.route, facts.is_page, facts.asks_who) = (route, is_page, asks_who);
         facts.target = Some(target);
         match facts.upgrade.take() {
             Some(asked) => {

@@ -98,7 +98,7 @@ pub(crate) fn worker_with(limits: Limits, recorder: Recorder) -> Rc<Worker> {
     Worker::new(Arc::new(shared), 0, 1)
 }
 
-fn transit(worker: &Rc<Worker>, method: &str, target: &str, peer: &str) -> Box<Transit> {
+pub(crate) fn transit(worker: &Rc<Worker>, method: &str, target: &str, peer: &str) -> Box<Transit> {
     let request = Request::builder().method(method).uri(target).header("host", "api.test").body(()).unwrap();
     let (head, ()) = request.into_parts();
     let connection = ConnectionFacts::new(peer.parse().unwrap(), Scheme::Http, None);
@@ -107,7 +107,7 @@ fn transit(worker: &Rc<Worker>, method: &str, target: &str, peer: &str) -> Box<T
 }
 
 /// A transit that has passed everything up to `authorize`.
-fn assessed(worker: &Rc<Worker>, method: &str, target: &str, peer: &str) -> Box<Transit> {
+pub(crate) fn assessed(worker: &Rc<Worker>, method: &str, target: &str, peer: &str) -> Box<Transit> {
     let mut inner = EstablishLayer::new(Normalize).layer(EstablishLayer::new(ClientAddr::new(worker)).layer(
         IdentifyLayer::new(worker).layer(EstablishLayer::new(Assess::new(worker)).layer(service_fn(give_back))),
     ));

@@ -25,8 +25,33 @@ struct Records {
     made: Vec<Arc<Calibration>>,
     /// What was put in force, the last one last: what is taken back falls away. At most [`MOST`].
     put_in_force: Vec<Arc<str>>,
+    /// What the configuration says: nobody has put it in force, and nothing is taken back.
+    named: Named,
     /// The number of the last one, also where it is not kept any more.
     last_number: u64,
+}
+
+/// Whether the configuration says which one is in force.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+enum Named {
+    /// It says nothing: what was put in force last is.
+    #[default]
+    No,
+    /// It says this one.
+    One(Arc<str>),
+    /// It says one that is not kept here: none is in force.
+    Missing,
+}
+
+/// What came of the one that the configuration names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Settled {
+    /// What was in force is.
+    Same,
+    /// Another one is in force than before, or none any more.
+    Changed(Option<Arc<Calibration>>),
+    /// The one that is named is not kept here: the thresholds that are built in hold.
+    Missing,
 }
 
 const MOST: usize = 32;
@@ -85,6 +110,35 @@ impl Calibrations {
         Ok(before)
     }
 
+    /// Has in force what the configuration says: the one of which this is true, or, where it names none, what was put in force last.
+    pub(crate) fn settle(&self, named: Option<&dyn Fn(&Calibration) -> bool>) -> Settled {
+        let mut records = self.records();
+        records.named = match named {
+            None => Named::No,
+            Some(is_it) => match records.made.iter().find(|made| is_it(made)) {
+                Some(found) => Named::One(Arc::clone(&found.id)),
+                None => Named::Missing,
+            },
+        };
+        let before = self.in_force.load_full();
+        let now = records.in_force();
+        self.in_force.store(now.clone());
+        match (&records.named, before == now) {
+            (Named::Missing, _) => Settled::Missing,
+            (Named::No | Named::One(_), true) => Settled::Same,
+            (Named::No | Named::One(_), false) => Settled::Changed(now),
+        }
+    }
+
+    /// What would be in force if the configuration said that.
+    pub(crate) fn under(&self, named: Option<&dyn Fn(&Calibration) -> bool>) -> Option<Arc<Calibration>> {
+        let records = self.records();
+        match named {
+            Some(is_it) => records.made.iter().find(|made| is_it(made)).map(Arc::clone),
+            None => records.put_last(),
+        }
+    }
+
     /// When the last one was made.
     pub(crate) fn last_made(&self) -> Option<Timestamp> {
         self.records().made.last().map(|made| made.made_at)
@@ -119,14 +173,25 @@ impl Calibrations {
 
 impl Records {
     fn in_force(&self) -> Option<Arc<Calibration>> {
+        match &self.named {
+            Named::No => self.put_last(),
+            Named::One(id) => self.made.iter().find(|made| made.id == *id).map(Arc::clone),
+            Named::Missing => None,
+        }
+    }
+
+    /// What was put in force last.
+    fn put_last(&self) -> Option<Arc<Calibration>> {
         let id = self.put_in_force.last()?;
         self.made.iter().find(|made| made.id == *id).map(Arc::clone)
     }
 
     fn bound(&mut self) {
+        let named = if let Named::One(id) = &self.named { Some(id) } else { None };
         while self.made.len() > MOST {
-            let in_force = self.put_in_force.last();
-            let oldest = self.made.iter().position(|made| Some(&made.id) != in_force).unwrap_or(0);
+            let last = self.put_in_force.last();
+            let is_needed = |made: &Arc<Calibration>| Some(&made.id) == last || Some(&made.id) == named;
+            let oldest = self.made.iter().position(|made| !is_needed(made)).unwrap_or(0);
             self.made.remove(oldest);
         }
         // Who is not kept any more cannot be taken back to.
@@ -139,20 +204,8 @@ impl Records {
     fn encode(&self) -> String {
         let mut text = format!("{FORM} {}\n", self.last_number);
         for made in &self.made {
-            let Calibration { id, made_at, budget, counted: [low, normal, high], digest, thresholds, display } =
-                &**made;
-            let thresholds = thresholds.map(|each| {
-                each.map_or_else(|| "-".to_owned(), |each| format!("{}:{}", each.step_up_mnats, each.deny_mnats))
-            });
-            let display: Vec<String> = display.iter().map(u16::to_string).collect();
-            let at = made_at.as_microsecond();
             // Writing to a string cannot fail.
-            let _ = writeln!(
-                text,
-                "made {id} {at} {budget} {low},{normal},{high} {digest:032x} {} {}",
-                thresholds.join(","),
-                display.join(",")
-            );
+            let _ = writeln!(text, "made {}", text_of(made));
         }
         for id in &self.put_in_force {
             let _ = writeln!(text, "put {id}");
@@ -176,6 +229,22 @@ impl Records {
     }
 }
 
+/// As a line says it, and as a digest names it.
+pub(super) fn text_of(made: &Calibration) -> String {
+    // Exhaustive on purpose: what is not here nobody has named.
+    let Calibration { id, made_at, budget, counted: [low, normal, high], digest, thresholds, display } = made;
+    let thresholds = thresholds.map(|each| {
+        each.map_or_else(|| "-".to_owned(), |each| format!("{}:{}", each.step_up_mnats, each.deny_mnats))
+    });
+    let display: Vec<String> = display.iter().map(u16::to_string).collect();
+    let at = made_at.as_microsecond();
+    format!(
+        "{id} {at} {budget} {low},{normal},{high} {digest:032x} {} {}",
+        thresholds.join(","),
+        display.join(",")
+    )
+}
+
 fn made(text: &str) -> Option<Calibration> {
     let mut parts = text.split(' ');
     let id = parts.next().filter(|id| number_of(id).is_some())?;
@@ -187,7 +256,9 @@ fn made(text: &str) -> Option<Calibration> {
         "-" => Some(None),
         _ => {
             let (step_up, deny) = text.split_once(':')?;
-            Some(Some(RiskThresholds { step_up_mnats: step_up.parse().ok()?, deny_mnats: deny.parse().ok()? }))
+            let read = RiskThresholds { step_up_mnats: step_up.parse().ok()?, deny_mnats: deny.parse().ok()? };
+            // Whatever is written there: none that asks for less than any that is worked out.
+            Calibration::is_one(read).then_some(Some(read))
         }
     })?;
     let display: Option<Vec<u16>> = parts.next()?.split(',').map(|shown| shown.parse().ok()).collect();
@@ -259,6 +330,43 @@ mod tests {
                 && !again.restore(&[0xff])
         );
         assert_eq!(again.all().len(), MOST, "what cannot be read changes nothing");
+    }
+
+    #[test]
+    fn thresholds_that_nobody_works_out_are_not_read() {
+        let all = Calibrations::default();
+        let made = make(&all, 50);
+        let kept = String::from_utf8(all.take_changed().unwrap()).unwrap();
+        let threshold = made.thresholds.into_iter().flatten().next().unwrap();
+        let own = format!("{}:{}", threshold.step_up_mnats, threshold.deny_mnats);
+        let restores = |other: &str| {
+            assert!(kept.contains(&own), "{kept}");
+            Calibrations::default().restore(kept.replace(&own, other).as_bytes())
+        };
+        assert!(restores(&own) && restores("4000:6000") && restores("1000:3000"));
+        for other in ["4001:6001", "999:2999", "1000:3001", "20000:22000", "2147483647:2147483647", "-1:1999"] {
+            assert!(!restores(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn the_one_that_is_named_is_in_force_and_kept_and_no_other() {
+        let all = Calibrations::default();
+        let (first, second) = (make(&all, 50), make(&all, 500));
+        all.put_in_force(&second.id).unwrap();
+        let is = |id: &str| {
+            let id = id.to_owned();
+            move |made: &Calibration| *made.id == *id
+        };
+        assert_eq!(all.settle(None), Settled::Same);
+        let named = is(&first.id);
+        assert_eq!(all.settle(Some(&named)), Settled::Changed(Some(Arc::clone(&first))));
+        assert_eq!((all.settle(Some(&named)), all.in_force()), (Settled::Same, Some(Arc::clone(&first))));
+        (0..100).for_each(|n| drop(make(&all, 100 + n)));
+        assert!(all.find(&first.id).is_some() && all.find(&second.id).is_some(), "neither makes room");
+        assert_eq!(all.settle(Some(&is("c9-00000000"))), Settled::Missing);
+        assert_eq!((all.in_force(), all.under(Some(&named))), (None, Some(first)));
+        assert_eq!(all.settle(None), Settled::Changed(Some(second)));
     }
 
     proptest! {

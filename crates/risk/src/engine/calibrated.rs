@@ -6,9 +6,9 @@ use jiff::Timestamp;
 
 use super::RiskEngine;
 use crate::CallerKeys;
-use crate::calibration::{Calibration, CalibrationError};
+use crate::calibration::{Calibration, CalibrationError, Settled};
 use crate::moment::Moment;
-use crate::settings::Calibrate;
+use crate::settings::{Calibrate, Settings};
 
 impl RiskEngine {
     /// Counts the score of a request that the engine learns from, where thresholds are to be worked out: `sensitivity` is that of its resource, 0
@@ -58,9 +58,33 @@ impl RiskEngine {
         self.calibrations.in_force()
     }
 
-    /// The calibration in force, whether or not the policy has a budget now: for a policy that is to have one.
-    pub fn calibration_in_force(&self) -> Option<Arc<Calibration>> {
-        self.calibrations.in_force()
+    /// The calibration that would be in force with these settings.
+    pub fn calibration_under(
+        &self,
+        settings: &Settings,
+        digest_of: impl Fn(&str) -> [u8; 32],
+    ) -> Option<Arc<Calibration>> {
+        settings.step_up_budget?;
+        match settings.calibrate {
+            Calibrate::Named(digest) => self.calibrations.under(Some(&|made| digest_of(&made.text()) == digest)),
+            Calibrate::Daily | Calibrate::ByHand => self.calibrations.under(None),
+        }
+    }
+
+    /// Has in force what the settings of now say. Whoever calls it puts its thresholds into the policy. `digest_of`: SHA-256.
+    pub fn settle_calibration(&self, digest_of: impl Fn(&str) -> [u8; 32]) -> Settled {
+        match self.plan.load().settings.calibrate {
+            Calibrate::Named(digest) => self.calibrations.settle(Some(&|made| digest_of(&made.text()) == digest)),
+            Calibrate::Daily | Calibrate::ByHand => self.calibrations.settle(None),
+        }
+    }
+
+    /// The digest of the one that the configuration names, where it names one.
+    pub fn named_calibration(&self) -> Option<[u8; 32]> {
+        match self.plan.load().settings.calibrate {
+            Calibrate::Named(digest) => Some(digest),
+            Calibrate::Daily | Calibrate::ByHand => None,
+        }
     }
 
     /// All that are kept, the latest first.
@@ -81,8 +105,9 @@ impl RiskEngine {
     /// Puts one in force. Whoever calls it puts its thresholds into the policy.
     ///
     /// # Errors
-    /// There is none of that id.
+    /// There is none of that id, or the configuration says which one is in force.
     pub fn put_calibration(&self, id: &str) -> Result<Arc<Calibration>, CalibrationError> {
+        self.is_left_to_operators()?;
         let put = self.calibrations.put_in_force(id)?;
         self.journal.ban_changed();
         Ok(put)
@@ -91,11 +116,19 @@ impl RiskEngine {
     /// Takes the one in force back. The answer is what was in force before it; `None`: what is built in.
     ///
     /// # Errors
-    /// None is in force.
+    /// None is in force, or the configuration says which one is.
     pub fn take_calibration_back(&self) -> Result<Option<Arc<Calibration>>, CalibrationError> {
+        self.is_left_to_operators()?;
         let before = self.calibrations.take_back()?;
         self.journal.ban_changed();
         Ok(before)
+    }
+
+    fn is_left_to_operators(&self) -> Result<(), CalibrationError> {
+        match self.named_calibration() {
+            Some(_) => Err(CalibrationError::Named),
+            None => Ok(()),
+        }
     }
 
     /// What a score means, from 0 to 1,000, by the calibration of this id; `None` where another one is in force.

@@ -77,7 +77,7 @@ fn of_two_processes_one_uses_a_recovery_code() {
     let folder = tempfile::tempdir().unwrap();
     let factors = || {
         let key = FactorKey::parse(&BASE64.encode(&(0..32).collect::<Vec<u8>>())).unwrap();
-        let settings = MfaSettings { issuer: "x".into(), totp: true, passkeys: None };
+        let settings = MfaSettings { issuer: "x".into(), totp: true, first_by_login: true, passkeys: None };
         SecondFactors::new(std::sync::Arc::new(open(folder.path())), FactorKeys::new(key, None), settings)
     };
     let (one, other) = (factors(), factors());

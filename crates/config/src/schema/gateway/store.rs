@@ -1,8 +1,10 @@
 //! What is kept over a restart: `[store]`, its copies (`[backup]`), and second factors (`[mfa]`), which are kept in it.
 
-use crate::file::MFA_ISSUER;
+use crate::file::{FIRST_FACTOR, MFA_ISSUER};
 use crate::kinds::{FilePath, Flag, Integer, Text, Time};
-use crate::schema::{Table, list, one, receiver, table, within};
+use crate::schema::{Table, choice, list, one, receiver, table, within};
+
+use super::words;
 
 pub(super) fn store() -> Table {
     table(
@@ -47,6 +49,12 @@ pub(super) fn mfa() -> Table {
             within("other_key", receiver::secret("[mfa.other_key]")),
             one("issuer", Text, "What authenticator apps show.").default(MFA_ISSUER),
             one("totp", Flag, "`false`: no codes of apps.").default(true),
+            choice(
+                "first_factor",
+                &words(FIRST_FACTOR),
+                "Who gives somebody their first factor: they add it after a login for just that, or an operator does.",
+            )
+            .default("login"),
             within("passkeys", passkeys()),
         ],
     )

@@ -61,6 +61,16 @@ fn listed(all: &Calibrations) -> String {
         ),
         _ => "there is no budget, so nothing is counted: set `step_up_budget` in [risk] of the policy".to_owned(),
     };
+    let counted = match &all.named {
+        Some(named) if all.calibrations.iter().any(|one| one.name == *named) => {
+            format!("{counted}\nthe policy names the one that is in force: {}", safe(named))
+        }
+        Some(named) => format!(
+            "{counted}\nthe policy names one that is not kept here, {}: the thresholds that are built in hold",
+            safe(named)
+        ),
+        None => counted,
+    };
     if all.calibrations.is_empty() {
         return format!(
             "{counted}\nno calibration was made yet: the thresholds of the policy hold, or those that are built in"
@@ -81,6 +91,7 @@ fn shown(one: &Calibration) -> String {
     let mut lines = vec![
         format!("{}: made {}, {state}, budget {}", safe(&one.id), safe(&one.made_at), percent(one.budget)),
         format!("  counts       digest {}", safe(&one.digest)),
+        format!("  in a policy  calibration = \"{}\"", safe(&one.name)),
     ];
     for ((sensitivity, thresholds), counted) in SENSITIVITIES.iter().zip(one.thresholds).zip(one.counted) {
         let what = match thresholds {
@@ -124,13 +135,14 @@ mod tests {
             budget: 10_000,
             counted: [0, 12_345, 3_000],
             digest: "00".repeat(16),
+            name: "sha256:11".to_owned(),
             thresholds: [None, Some([1_550, 3_550]), Some([1_000, 3_000])],
             scale: vec![(0, 0), (500, 410)],
         };
-        let all = Calibrations { budget: Some(500), counted: [1, 2, 3], enough: Some(40_000), calibrations: vec![one] };
+        let all = Calibrations { budget: Some(500), counted: [1, 2, 3], enough: Some(40_000), named: Some("sha256:22".to_owned()), calibrations: vec![one] };
         let text = listed(&all);
         for part in
-            ["budget 0.05%: 1 visits", "40000 of one are enough", "c2-4f0c93ab", "built in", "1.55", "1.00", "in force"]
+            ["budget 0.05%: 1 visits", "names one that is not kept here, sha256:22", "40000 of one are enough", "c2-4f0c93ab", "built in", "1.55", "1.00", "in force"]
         {
             assert!(text.contains(part), "{part}: {text}");
         }
@@ -139,8 +151,8 @@ mod tests {
             text.contains("normal       step-up from 1.55, with evidence denied from 3.55 (from 12345 visits)"),
             "{text}"
         );
-        assert!(text.contains("0.00=0 0.50=410"), "{text}");
-        let none = listed(&Calibrations { budget: None, counted: [0; 3], enough: None, calibrations: Vec::new() });
+        assert!(text.contains("0.00=0 0.50=410") && text.contains("calibration = \"sha256:11\""), "{text}");
+        let none = listed(&Calibrations { budget: None, counted: [0; 3], enough: None, named: None, calibrations: Vec::new() });
         assert!(none.contains("set `step_up_budget`") && none.contains("no calibration was made yet"), "{none}");
         assert_eq!([10_000, 500, 15_000, 500_000].map(percent), ["1%", "0.05%", "1.5%", "50%"]);
     }
