@@ -19,12 +19,15 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::database::{Database, PATIENCE, Settings};
 use crate::error::{StoreError, Trouble};
+use crate::lock::Lock;
 
 /// The rows of audits in a store.
 #[derive(Debug)]
 pub struct AuditBook {
     db: Connection,
     path: PathBuf,
+    /// Where it is only looked at: nobody opens the store meanwhile.
+    _lock: Option<Lock>,
 }
 
 impl AuditBook {
@@ -45,7 +48,7 @@ impl AuditBook {
         Self::open(&database)
     }
 
-    /// Those in the store of these settings, to look at them: nothing can be written by it, and the store is not brought to the version of now.
+    /// Those in the store of these settings, to look at them: nothing is written.
     ///
     /// # Errors
     /// It cannot be read.
@@ -53,7 +56,7 @@ impl AuditBook {
         let opened = crate::looking::open(&settings.path);
         let path = settings.path.clone();
         match opened {
-            Ok(db) => Ok(Self { db, path }),
+            Ok((db, lock)) => Ok(Self { db, path, _lock: lock }),
             Err(trouble) => Err(StoreError { path, trouble }),
         }
     }
@@ -64,7 +67,7 @@ impl AuditBook {
         db.busy_timeout(PATIENCE)?;
         // Usage may be counted too low: a loss of power may take the last seconds.
         db.execute_batch("PRAGMA synchronous = NORMAL")?;
-        Ok(Self { db, path: path.to_owned() })
+        Ok(Self { db, path: path.to_owned(), _lock: None })
     }
 
     fn error(&self, trouble: impl Into<Trouble>) -> StoreError {

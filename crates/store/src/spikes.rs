@@ -10,6 +10,8 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension as _, TransactionBehavio
 
 use crate::database::{Database, PATIENCE, Settings};
 use crate::error::{StoreError, Trouble};
+use crate::lock::Lock;
+use crate::looking;
 use crate::packed::{pack, unpack};
 
 /// The largest value, in bytes: more is not read, whoever wrote it.
@@ -22,6 +24,8 @@ const MOST_FOUND: i64 = 64;
 pub struct SpikeBook {
     db: Connection,
     path: PathBuf,
+    /// Where it is only looked at: nobody opens the store meanwhile.
+    _lock: Option<Lock>,
 }
 
 impl SpikeBook {
@@ -39,16 +43,20 @@ impl SpikeBook {
             Ok(db)
         };
         let db = open().map_err(|trouble| database.error(trouble))?;
-        Ok(Self { db, path: database.path.clone() })
+        Ok(Self { db, path: database.path.clone(), _lock: None })
     }
 
-    /// Those in the store of these settings, which is verified first.
+    /// Those in the store of these settings, to look at them: nothing is written.
     ///
     /// # Errors
-    /// It cannot be used.
-    pub fn open_store(settings: &Settings) -> Result<Self, StoreError> {
-        let database = Database::open(settings)?;
-        Self::open(&database)
+    /// It cannot be read.
+    pub fn look(settings: &Settings) -> Result<Self, StoreError> {
+        let opened = looking::open(&settings.path);
+        let path = settings.path.clone();
+        match opened {
+            Ok((db, lock)) => Ok(Self { db, path, _lock: lock }),
+            Err(trouble) => Err(StoreError { path, trouble }),
+        }
     }
 
     /// What was kept under a name; `None`: nothing, or too much to be read.
@@ -152,7 +160,8 @@ mod tests {
 
     fn book() -> (tempfile::TempDir, SpikeBook) {
         let folder = tempfile::tempdir().unwrap();
-        let book = SpikeBook::open_store(&Settings { path: folder.path().join("portcullis.db") }).unwrap();
+        let database = Database::open(&Settings { path: folder.path().join("portcullis.db") }).unwrap();
+        let book = SpikeBook::open(&database).unwrap();
         (folder, book)
     }
 

@@ -12,9 +12,7 @@ use serde_json::{Value, json};
 
 use crate::codes;
 use crate::diagnostics::{At, Diagnostic, Span};
-use crate::kinds::{
-    Choice, Decimal, FilePath, Flag, Header, Integer, Name, Percentage, ResolvedPath, Text, Time,
-};
+use crate::kinds::{Choice, Decimal, FilePath, Flag, Header, Integer, Name, Percentage, ResolvedPath, Text, Time};
 use crate::section::{Field, Kind, Section, shown};
 
 /// Nats beyond this say nothing: e to the 20 is half a thousand million to one.

@@ -151,8 +151,8 @@ pub(crate) fn draft_in_force(
     let on_disk = || load(config, &ProcessEnvironment).ok();
     let is_it = |loaded: &Loaded| loaded.policy.sha256() == policy.sha256();
     let found = kept().filter(is_it).or_else(|| on_disk().filter(is_it));
-    let found = found
-        .ok_or("the policy in force stands neither in the store nor in the files any more: reload first")?;
+    let found =
+        found.ok_or("the policy in force stands neither in the store nor in the files any more: reload first")?;
     let files = PolicyFiles::of(config, &found.governed)?;
     Ok((found.draft, files))
 }

@@ -127,8 +127,7 @@ pub(super) fn explain(global: &Global, args: &ExplainArgs) -> Result<Exit, Exit>
     let (method, url) = match (args.event, &args.method, &args.url) {
         (Some(id), _, _) => {
             let id = EventId { id: id.to_string() };
-            let explained: EventExplained =
-                ask(global, async |client| client.post("/v1/events/explain", &id).await)?;
+            let explained: EventExplained = ask(global, async |client| client.post("/v1/events/explain", &id).await)?;
             of_the_gateway(global, &explained);
             return Ok(Exit::Success);
         }

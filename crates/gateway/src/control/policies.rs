@@ -36,9 +36,8 @@ fn turn() -> Result<MutexGuard<'static, ()>, Problem> {
 }
 
 fn read(operated: &Operated, side: &PolicySide) -> Result<Arc<Policy>, Problem> {
-    let in_force = |loaded: Loaded| {
-        as_in_force(&operated.running, loaded, |work| work()).map(Arc::new).map_err(problem)
-    };
+    let in_force =
+        |loaded: Loaded| as_in_force(&operated.running, loaded, |work| work()).map(Arc::new).map_err(problem);
     match side {
         PolicySide::InForce => Ok(Arc::clone(&operated.running.shared().snapshot().load().policy)),
         PolicySide::Policy(text) => in_force(compile(&operated.config, text).map_err(problem)?),

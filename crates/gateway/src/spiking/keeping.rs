@@ -138,7 +138,7 @@ fn found(book: &SpikeBook) -> Vec<Spike> {
 /// # Errors
 /// A sentence: it cannot be used.
 pub(crate) fn found_in(settings: &Settings) -> Result<Vec<Spike>, String> {
-    let book = SpikeBook::open_store(settings).map_err(|error| error.to_string())?;
+    let book = SpikeBook::look(settings).map_err(|error| error.to_string())?;
     let mut spikes = found(&book);
     spikes.reverse();
     Ok(spikes)

@@ -68,8 +68,7 @@ pub(super) fn diff(global: &Global, args: &PolicyDiffArgs) -> Result<Exit, Exit>
             let classes = part("classes");
             let classes = classes.as_array().map(Vec::as_slice).unwrap_or_default();
             classes.iter().for_each(|class: &Value| answer(&class.to_string()));
-            let end =
-                json!({ "effect": part("effect"), "classes": classes.len(), "incomplete": part("incomplete") });
+            let end = json!({ "effect": part("effect"), "classes": classes.len(), "incomplete": part("incomplete") });
             answer(&end.to_string());
         }
     }
