@@ -8,12 +8,12 @@ use crate::api::{
     NewBans, NewMute, PastLogins, PolicyText, Previewed, Problem, Profile, Reloaded, Sessions, SinkTested, Spikes,
     Status, WhereIs, WhichSessions,
 };
-use crate::api::{FactorBegun, FactorCode, FactorConfirmed, Factors, NewFactor};
-use crate::api::{KeyUses, NewRevocation, Revocations, RevokedName};
 use crate::api::{
     Allowed, DiffWanted, EventExplained, EventId, EventsCounted, EventsFound, EventsWanted, Explained, PolicyDiffered,
     PolicyQuestion, ReplayDone, ReplayWanted, Verdict,
 };
+use crate::api::{FactorBegun, FactorCode, FactorConfirmed, Factors, NewFactor};
+use crate::api::{KeyUses, NewRevocation, Revocations, RevokedName};
 use crate::audit::{AuditAnswer, AuditWanted};
 use crate::backup::{BackupAnswer, BackupWanted};
 use crate::govern;

@@ -69,7 +69,8 @@ const METHOD: Parameter = must("method", "string", "The method, such as GET.");
 const URL: Parameter = must("url", "string", "A URL, or a path: then `host` chooses the host.");
 const IP: Parameter = may("ip", "string", "The client's address; left out, unknown.");
 const HOST: Parameter = may("host", "string", "The host, where the URL is a path alone.");
-const COUNTRY: Parameter = may("country", "string", "The client's country, two letters; left out, that of the address.");
+const COUNTRY: Parameter =
+    may("country", "string", "The client's country, two letters; left out, that of the address.");
 const DEVICE: Parameter = may("compliant_device", "boolean", "Whether the device meets the rules; left out, unknown.");
 const MFA: Parameter = may("fresh_mfa", "boolean", "Several factors, fresh.");
 const AUTHENTICATED: Parameter = may("authenticated_s", "integer", "How many seconds ago the caller authenticated.");
@@ -153,7 +154,14 @@ const OPERATIONS: &[Operation] = &[
     ask::<KeyUses>("/v1/keys", PAGED, "When API keys were last used."),
     ask::<Revocations>(
         "/v1/revocations",
-        &[LIMIT, may("after", "string", "Those that come after this one, in the order of their names: `token:NAME`, `key:NAME` or `principal:NAME`.")],
+        &[
+            LIMIT,
+            may(
+                "after",
+                "string",
+                "Those that come after this one, in the order of their names: `token:NAME`, `key:NAME` or `principal:NAME`.",
+            ),
+        ],
         "What is revoked.",
     ),
     post::<NewRevocation, Done>("/v1/revocations/add", "Revokes a token, a key or a principal."),
@@ -245,7 +253,10 @@ const OPERATIONS: &[Operation] = &[
     backed_up("/v1/backups/create", "Makes a backup now, in the folder of `[backup]`."),
     backed_up("/v1/backups/list", "The backups in that folder."),
     backed_up("/v1/backups/verify", "Holds a backup to its manifest, its chain and its signatures."),
-    backed_up("/v1/backups/drill", "Tries all of a restoration, and changes nothing. To restore one is for a gateway that does not run."),
+    backed_up(
+        "/v1/backups/drill",
+        "Tries all of a restoration, and changes nothing. To restore one is for a gateway that does not run.",
+    ),
     ask::<backup::BackupAnswer>("/v1/backups/list", PAGED, "The backups in the folder of `[backup]`."),
     ask::<backup::BackupAnswer>(
         "/v1/backups/verify",
@@ -259,7 +270,10 @@ const OPERATIONS: &[Operation] = &[
     ask::<Explained>("/v1/policy/explain", SUPPOSED, "The same with every check of it."),
     ask::<Allowed>("/v1/policy/who_can", OF_NOBODY, "Everybody who may do something, by the policy in force."),
     post::<ReplayWanted, ReplayDone>("/v1/policy/replay", "Decides on recorded requests again, under another policy."),
-    post::<DiffWanted, PolicyDiffered>("/v1/policy/diff", "How two policies differ: versions, or one that is sent along."),
+    post::<DiffWanted, PolicyDiffered>(
+        "/v1/policy/diff",
+        "How two policies differ: versions, or one that is sent along.",
+    ),
     ask::<PolicyDiffered>(
         "/v1/policy/diff",
         &[
@@ -270,8 +284,14 @@ const OPERATIONS: &[Operation] = &[
         ],
         "How two versions differ.",
     ),
-    post::<EventsWanted, EventsFound>("/v1/events/search", "The newest of the recorded events that are wanted, in parts."),
-    post::<EventsWanted, EventsCounted>("/v1/events/stats", "How many there are, by reason, route, principal, address and time."),
+    post::<EventsWanted, EventsFound>(
+        "/v1/events/search",
+        "The newest of the recorded events that are wanted, in parts.",
+    ),
+    post::<EventsWanted, EventsCounted>(
+        "/v1/events/stats",
+        "How many there are, by reason, route, principal, address and time.",
+    ),
     post::<EventId, EventExplained>("/v1/events/explain", "One event, what to do next, and what is around it."),
     Operation {
         method: "post",
@@ -475,7 +495,16 @@ mod tests {
     fn each_path_that_is_served_is_described_and_none_besides() {
         let source = [include_str!("request.rs"), include_str!("request/more.rs")].concat();
         // Questions with parameters.
-        let questions = ["bans", "sessions", "keys", "revocations", "policy/can", "policy/explain", "policy/who_can", "policy/diff"];
+        let questions = [
+            "bans",
+            "sessions",
+            "keys",
+            "revocations",
+            "policy/can",
+            "policy/explain",
+            "policy/who_can",
+            "policy/diff",
+        ];
         let mut served = BTreeSet::from(questions.map(|path| ("get".to_owned(), format!("/v1/{path}"))));
         for line in source.lines() {
             let Some((_, rest)) = line.split_once("(Method::") else { continue };

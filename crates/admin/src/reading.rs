@@ -56,8 +56,20 @@ pub(crate) enum Question {
 
 /// The parameters of a question to the policy; those that may be there several times stand last.
 const SUPPOSED: &[&str] = &[
-    "method", "url", "ip", "host", "country", "compliant_device", "fresh_mfa", "authenticated_s", "at", "risk", "as",
-    "group", "role", "activated",
+    "method",
+    "url",
+    "ip",
+    "host",
+    "country",
+    "compliant_device",
+    "fresh_mfa",
+    "authenticated_s",
+    "at",
+    "risk",
+    "as",
+    "group",
+    "role",
+    "activated",
 ];
 /// Of nobody in particular.
 const OF_NOBODY: usize = 10;
@@ -325,7 +337,8 @@ mod tests {
         check("/v1/policy/can", "method=GET&url=/&ip=home", Err("the parameter `ip` is an address"));
         check("/v1/policy/can", "method=GET&url=/&risk=7", Err("the parameter `risk` is `low`, `medium` or `high`"));
         assert!(question("/v1/policy/who_can", Some("method=GET&url=/&as=alice")).unwrap().is_err());
-        let differ = DiffWanted { before: PolicySide::Version(3), after: PolicySide::InForce, reasons: false, at: None };
+        let differ =
+            DiffWanted { before: PolicySide::Version(3), after: PolicySide::InForce, reasons: false, at: None };
         check("/v1/policy/diff", "before=3&after=in_force", Ok(Question::Differ(Box::new(differ))));
         assert!(question("/v1/policy/diff", Some("before=3&after=policy.toml")).unwrap().is_err());
         assert_eq!(question("/v1/backups/create", None), None, "what changes something is no question");

@@ -29,12 +29,12 @@ use portcullis_admin::api::{
     PastLogins, PolicyText, Previewed, Problem, Profile, Reloaded, Sessions, SinkTested, Spikes, Status, WhereIs,
     WhichSessions,
 };
-use portcullis_admin::api::{FactorBegun, FactorCode, FactorConfirmed, Factors, NewFactor};
-use portcullis_admin::api::{KeyUses, MutedAlert, NewMute, NewRevocation, Revocations, RevokedName};
 use portcullis_admin::api::{
     Allowed, DiffWanted, EventExplained, EventId, EventsCounted, EventsFound, EventsWanted, Explained, PolicyDiffered,
     PolicyQuestion, ReplayDone, ReplayWanted, Verdict,
 };
+use portcullis_admin::api::{FactorBegun, FactorCode, FactorConfirmed, Factors, NewFactor};
+use portcullis_admin::api::{KeyUses, MutedAlert, NewMute, NewRevocation, Revocations, RevokedName};
 use portcullis_admin::audit::{AuditAnswer, AuditWanted};
 use portcullis_admin::backup::{BackupAnswer, BackupWanted};
 use portcullis_admin::govern::{Answer as GovernAnswer, Governed};

@@ -163,7 +163,11 @@ impl Revoking {
             until: each.until.map(|until| format!("{until:.0}")),
             reason: each.reason.to_string(),
         };
-        Shown { revocations: self.all().list(now).into_iter().map(shown).collect(), kept: self.book.is_some(), more: false }
+        Shown {
+            revocations: self.all().list(now).into_iter().map(shown).collect(),
+            kept: self.book.is_some(),
+            more: false,
+        }
     }
 
     /// Revokes, and says what came of it. Every request that begins from now on is held to it; when it returns without an error, it is on the disk as well.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use portcullis_admin::api::{Acceptance, Done, Feed, FeedName, Feeds, Located, PlaceOfAddress, WhereIs};
 use portcullis_admin::ClientError;
+use portcullis_admin::api::{Acceptance, Done, Feed, FeedName, Feeds, Located, PlaceOfAddress, WhereIs};
 use portcullis_feeds::{FeedSettings, Keeper, Now};
 use portcullis_policy::{Policy, RuleRef};
 

@@ -32,6 +32,17 @@ pub(crate) fn ask<T>(global: &Global, question: impl AsyncFnOnce(Client) -> Resu
     })
 }
 
+/// The same for a verb whose exit code 1 is an answer: whoever cannot look has found nothing, and ends with 4.
+///
+/// # Errors
+/// Likewise.
+pub(crate) fn ask_to_look<T>(
+    global: &Global,
+    question: impl AsyncFnOnce(Client) -> Result<T, ClientError>,
+) -> Result<T, Exit> {
+    ask(global, question).map_err(|exit| if exit == Exit::Negative { Exit::Unreachable } else { exit })
+}
+
 /// What the command line ends with where there is no answer, or none that was wished for.
 pub(crate) fn exit_of(error: &ClientError) -> Exit {
     match error {

@@ -1,6 +1,8 @@
 //! `who-can`: everybody who may do something, and what each of them still needs.
 
-use portcullis_policy::{AllowedSubject, DirectRoles, MOST_ENTRIES, Policy, Standing, StatedFacts, TouchingDeny, WhoCan};
+use portcullis_policy::{
+    AllowedSubject, DirectRoles, MOST_ENTRIES, Policy, Standing, StatedFacts, TouchingDeny, WhoCan,
+};
 use serde_json::{Value, json};
 
 use crate::cli::args::{Format, Global, WhoCanArgs};

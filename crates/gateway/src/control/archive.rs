@@ -6,7 +6,9 @@ use jiff::{SignedDuration, Timestamp};
 use portcullis_admin::api::{
     EventCount, EventExplained, EventId, EventSeries, EventsCounted, EventsFound, EventsWanted, Problem,
 };
-use portcullis_history::{Count, Cursor, EventFile, Facts, Filter, Index, Trouble, files_of, search, search_part, stats};
+use portcullis_history::{
+    Count, Cursor, EventFile, Facts, Filter, Index, Trouble, files_of, search, search_part, stats,
+};
 use serde_json::Value;
 
 use super::{Operated, problem, shown};

@@ -90,7 +90,10 @@ pub(super) fn drill(global: &Global, args: &BackupFileArgs) -> Result<Exit, Exit
 /// The gateway has its own key, and knows whether backups are encrypted.
 fn name(global: &Global, args: &BackupFileArgs) -> Result<String, Exit> {
     if args.key.is_some() || args.plain {
-        fail(global, "--key and --plain are for a file of this machine: the gateway reads its own backups with its own key");
+        fail(
+            global,
+            "--key and --plain are for a file of this machine: the gateway reads its own backups with its own key",
+        );
         return Err(Exit::Usage);
     }
     args.file.to_str().map(str::to_owned).ok_or_else(|| {

@@ -32,7 +32,9 @@ pub(crate) fn run(global: &Global, args: &EventExplainArgs) -> Result<Exit, Exit
         return Ok(Exit::Negative);
     };
     let event: Value = serde_json::from_str(line).unwrap_or_default();
-    let related = Facts::of_line(line.as_bytes()).map(|facts| related(&archive.files, archive.index.as_ref(), &facts)).unwrap_or_default();
+    let related = Facts::of_line(line.as_bytes())
+        .map(|facts| related(&archive.files, archive.index.as_ref(), &facts))
+        .unwrap_or_default();
     let code = event.get("reason").and_then(Value::as_str).unwrap_or_default();
     let (meaning, next) = (part(code, "What it means"), part(code, "What the operator checks"));
     show(global, &event, (meaning, next), &related);

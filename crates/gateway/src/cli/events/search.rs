@@ -47,12 +47,16 @@ fn show(global: &Global, found: &Found, next: Option<Cursor>) {
             found.events.iter().for_each(|line| answer(&story_of_line(line)));
             let shown = found.events.len();
             if let Some(next) = next {
-                remark(&format!("{shown} of {} events; --limit shows more, and --after {next} older ones", found.matches));
+                remark(&format!(
+                    "{shown} of {} events; --limit shows more, and --after {next} older ones",
+                    found.matches
+                ));
             }
         }
         Format::Json => {
             let events: Vec<Value> = found.events.iter().filter_map(|line| serde_json::from_str(line).ok()).collect();
-            let value = json!({ "matches": found.matches, "events": events, "next": next.map(|next| next.to_string()) });
+            let value =
+                json!({ "matches": found.matches, "events": events, "next": next.map(|next| next.to_string()) });
             answer(&serde_json::to_string_pretty(&value).unwrap_or_default());
         }
         Format::Jsonl => found.events.iter().for_each(|line| answer(line)),

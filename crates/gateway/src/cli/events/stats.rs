@@ -73,8 +73,7 @@ fn for_people(stats: &Shown) -> String {
     let headings = ["REASON", "ROUTE", "PRINCIPAL", "ADDRESS"];
     for (heading, counts) in headings.into_iter().zip(&stats.lists).filter(|(_, counts)| !counts.is_empty()) {
         lines.push(String::new());
-        let row =
-            |(value, events): &(String, u64)| [events.to_string(), share(*events, stats.events), safe(value)];
+        let row = |(value, events): &(String, u64)| [events.to_string(), share(*events, stats.events), safe(value)];
         lines.push(table(["EVENTS", "SHARE", heading], &counts.iter().map(row).collect::<Vec<_>>()));
     }
     lines.join("\n")
