@@ -205,7 +205,7 @@ mod tests {
     #[test]
     fn an_event_says_what_was_looked_for_and_no_more() {
         let wanted = EventsWanted { reason: Some("rbac.*".to_owned()), limit: Some(5), ..EventsWanted::default() };
-        assert_eq!(said(&wanted), r#"{"limit":5,"reason":"rbac.*"}"#);
+        assert_eq!(said(&wanted), r#"{"reason":"rbac.*","limit":5}"#);
         let long = EventsWanted { principal: Some("x".repeat(10_000)), ..EventsWanted::default() };
         assert_eq!(said(&long).len(), SAID);
     }
