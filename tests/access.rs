@@ -570,6 +570,9 @@ fn after_a_crash_power_in_force_revocations_and_runs_are_read_from_the_store() {
     is_told(look(&["access", "show", "1"], "INC-7: disk full"));
     is_told(look(&["access", "verify"], "entries follow one on the other"));
     is_told(look(&["revoke", "list"], "jti-4711"));
+    is_told(look(&["ban", "list"], "nobody is banned"));
+    is_told(look(&["session", "list"], "nobody is logged in"));
+    is_told(look(&["audit", "runs"], "RUN"));
     assert_eq!(look(&["audit", "runs", "--offline"], "RUN"), "", "as it was asked");
     look(&["audit", "show", "--offline", "--fail-on", "never"], "");
     // What changes something is for a gateway.

@@ -254,7 +254,7 @@ fn what_takes_long_holds_up_neither_a_ban_nor_the_operator_at_the_machine() {
         )
     };
     let networks: Vec<String> = (1..=4).map(network).collect();
-    let more = "\"POST /v1/reload\", \"POST /v1/feeds/*\", \"POST /v1/events/tail\"";
+    let more = "\"POST /v1/reload\", \"POST /v1/feeds/*\", \"POST /v1/events/*\"";
     let policy = [DUTY.replace("\"POST /v1/reload\"", more), networks.concat()].concat();
     let api = Api::start_with("", &policy);
     let (told, answers) = std::sync::mpsc::channel();
@@ -277,6 +277,8 @@ fn what_takes_long_holds_up_neither_a_ban_nor_the_operator_at_the_machine() {
         assert!(busy.json()["error"].as_str().unwrap().starts_with("busy: 2 orders that take long"), "{}", busy.text());
     }
     // Two are under way, for as long as a fetch takes.
+    let search = api.post("/v1/events/search", &api.alice, &json!({}));
+    assert_eq!(search.status(), 503, "a search of all files takes a place of theirs: {}", search.text());
     assert_eq!(api.get("/v1/status", &api.bob).status(), 200);
     let ban = json!({ "on": "192.0.2.7", "for_s": 600, "reason": "case 4711" });
     assert_eq!(api.post("/v1/bans/add", &api.alice, &ban).status(), 200);

@@ -97,6 +97,7 @@ fn cases() -> Vec<Case> {
         act("/v1/feeds/rollback", json!({ "name": "partner" }), 409, "admin.feed_rollback"),
         act("/v1/feeds/accept", json!({ "name": "partner", "sha256": "0".repeat(64) }), 409, "admin.feed_accept"),
         get("/v1/keys", 200),
+        get("/v1/keys?limit=1&after=a", 200),
         act(
             "/v1/revocations/add",
             json!({ "what": "token", "name": "jti-1", "before": null, "for_s": 3_600, "reason": "lost" }),
@@ -104,6 +105,7 @@ fn cases() -> Vec<Case> {
             "admin.revoke",
         ),
         get("/v1/revocations", 200),
+        get("/v1/revocations?limit=1&after=key%3Aa", 200),
         act("/v1/revocations/remove", json!({ "what": "token", "name": "jti-1" }), 200, "admin.revoke_lift"),
         act(
             "/v1/govern/propose",
@@ -146,7 +148,8 @@ fn cases() -> Vec<Case> {
         ask("/v1/access/list", json!({ "verb": "list", "all": true }), 200),
         ask("/v1/access/show", json!({ "verb": "show", "id": 7 }), 409),
         ask("/v1/access/verify", json!({ "verb": "verify" }), 200),
-        get("/v1/access/list?all=true", 200),
+        get("/v1/access/list?all=true&limit=1&after=7", 200),
+        get("/v1/access/list?after=x", 400),
         get("/v1/access/show?id=7", 409),
         get("/v1/access/verify", 200),
         act(

@@ -401,6 +401,24 @@ fn two_principals_in_one_request_are_refused() {
 }
 
 #[test]
+fn who_is_logged_in_is_seen_in_the_store_where_no_gateway_runs() {
+    let world = world("", "", |site| site.add("[store]\npath = \"state.db\"\n"));
+    world.log_in(&mut Browser::default(), "alice", "/");
+    let told = |sessions: &Value| {
+        let of = |session: &Value| ["id", "principal", "provider", "created", "until"].map(|key| session[key].clone());
+        sessions["sessions"].as_array().unwrap().iter().map(of).collect::<Vec<_>>()
+    };
+    let live = told(&world.sessions());
+    assert_eq!((live.len(), &live[0][1]), (1, &Value::from("user:alice")));
+    let World { gateway, provider: _provider, upstream: _upstream } = world;
+    let (site, mut process) = (gateway.site, gateway.process);
+    assert_eq!(process.stop(PATIENCE).code(), Some(0));
+    let finished = site.ask(&["session", "list", "-o", "json"]);
+    assert_eq!(told(&serde_json::from_str(&finished.stdout.join("\n")).unwrap()), live, "{finished:?}");
+    assert!(finished.stderr.concat().contains("no gateway answers: this is what the store"), "{finished:?}");
+}
+
+#[test]
 fn logging_out_is_a_form_of_our_own_and_ends_the_session_for_good() {
     let world = world("", "", |site| site.add("[store]\npath = \"state.db\"\n"));
     let mut browser = Browser::default();

@@ -172,3 +172,41 @@ fn said(wanted: &impl Serialize) -> String {
     }
     value.to_string().chars().take(SAID).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_parts_of_what_is_revoked_are_all_of_it_also_where_kinds_share_a_name() {
+        let one = |what: &str, name: &str| ShownRevocation {
+            what: what.to_owned(),
+            name: name.to_owned(),
+            before: None,
+            made: String::new(),
+            until: None,
+            reason: String::new(),
+            kept: true,
+        };
+        let all = [one("token", "a"), one("key", "b"), one("principal", "user:a"), one("key", "a"), one("token", "b")];
+        let mut first = all.to_vec();
+        assert!(!part_of_revocations(&mut first, &Page::default()));
+        assert_eq!(first, all, "as ever: the last first");
+        let (mut page, mut seen) = (Page { limit: Some(2), after: None }, Vec::new());
+        for more in [true, true, false] {
+            let mut list = all.to_vec();
+            assert_eq!(part_of_revocations(&mut list, &page), more);
+            page.after = list.last().map(|last| format!("{}:{}", last.what, last.name));
+            seen.extend(list.into_iter().map(|each| format!("{}:{}", each.what, each.name)));
+        }
+        assert_eq!(seen, ["key:a", "key:b", "principal:user:a", "token:a", "token:b"]);
+    }
+
+    #[test]
+    fn an_event_says_what_was_looked_for_and_no_more() {
+        let wanted = EventsWanted { reason: Some("rbac.*".to_owned()), limit: Some(5), ..EventsWanted::default() };
+        assert_eq!(said(&wanted), r#"{"reason":"rbac.*","limit":5}"#);
+        let long = EventsWanted { principal: Some("x".repeat(10_000)), ..EventsWanted::default() };
+        assert_eq!(said(&long).len(), SAID);
+    }
+}

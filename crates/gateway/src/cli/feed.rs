@@ -32,11 +32,15 @@ pub(crate) fn run(global: &Global, args: &FeedArgs) -> Exit {
 
 fn list(global: &Global, OfflineArgs { offline }: OfflineArgs) -> Result<Exit, Exit> {
     let feeds = if offline {
-        kept(global, "no gateway was asked")?
+        kept(global)?.1
     } else {
         match try_ask(global, async |client| client.get::<Feeds>("/v1/feeds").await)? {
             Ok(feeds) => feeds,
-            Err(ClientError::Unreachable { .. }) if global.admin.is_none() => kept(global, "no gateway answers")?,
+            Err(ClientError::Unreachable { .. }) if global.admin.is_none() => {
+                let (folder, feeds) = kept(global)?;
+                remark(&format!("note: no gateway answers: this is what was kept in {folder}"));
+                feeds
+            }
             Err(error) => {
                 fail(global, &error.to_string());
                 return Err(exit_of(&error));
@@ -49,8 +53,8 @@ fn list(global: &Global, OfflineArgs { offline }: OfflineArgs) -> Result<Exit, E
     Ok(Exit::Success)
 }
 
-/// What was kept of the lists of the configuration. It fetches nothing, so that nobody knows when that will be.
-fn kept(global: &Global, why: &str) -> Result<Feeds, Exit> {
+/// The folder and what was kept in it of the lists of the configuration. It fetches nothing, so that nobody knows when that will be.
+fn kept(global: &Global) -> Result<(String, Feeds), Exit> {
     if global.admin.is_some() {
         fail(global, "--offline looks at what was kept on this machine, and --admin names a gateway: say one of both");
         return Err(Exit::Usage);
@@ -58,8 +62,7 @@ fn kept(global: &Global, why: &str) -> Result<Feeds, Exit> {
     let (settings, restored) = loaded(global)?.feeds;
     let reports = Keeper::kept(restored, Now { wall: Timestamp::now(), steady: Duration::ZERO });
     let folder = safe(&settings.folder.display().to_string());
-    remark(&format!("note: {why}: this is what was kept in {folder}"));
-    Ok(Feeds { feeds: reports.into_iter().map(shown_feed).collect() })
+    Ok((folder, Feeds { feeds: reports.into_iter().map(shown_feed).collect() }))
 }
 
 fn listed(feeds: &[Feed]) -> String {

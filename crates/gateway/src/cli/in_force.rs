@@ -10,7 +10,7 @@ use crate::cli::args::{
 };
 use crate::cli::events::explain::of_the_gateway;
 use crate::cli::explain::show;
-use crate::cli::live::{ask, fail, safe};
+use crate::cli::live::{ask, ask_to_look, fail, safe};
 use crate::cli::output::{answer, remark};
 use crate::exit::Exit;
 
@@ -27,9 +27,9 @@ fn asked<T: DeserializeOwned>(global: &Global, what: &str, question: &PolicyQues
     let path = format!("/v1/policy/{what}");
     let query = target(&path, &parameters(question));
     if query.len() <= MAX_QUERY {
-        return ask(global, async |client| client.get(&query).await);
+        return ask_to_look(global, async |client| client.get(&query).await);
     }
-    ask(global, async |client| client.post(&path, question).await)
+    ask_to_look(global, async |client| client.post(&path, question).await)
 }
 
 fn parameters(question: &PolicyQuestion) -> Vec<(&'static str, String)> {

@@ -32,6 +32,17 @@ pub(crate) fn ask<T>(global: &Global, question: impl AsyncFnOnce(Client) -> Resu
     })
 }
 
+/// The same for a verb whose exit code 1 is an answer: whoever cannot look has found nothing, and ends with 4.
+///
+/// # Errors
+/// Likewise.
+pub(crate) fn ask_to_look<T>(
+    global: &Global,
+    question: impl AsyncFnOnce(Client) -> Result<T, ClientError>,
+) -> Result<T, Exit> {
+    ask(global, question).map_err(|exit| if exit == Exit::Negative { Exit::Unreachable } else { exit })
+}
+
 /// What the command line ends with where there is no answer, or none that was wished for.
 pub(crate) fn exit_of(error: &ClientError) -> Exit {
     match error {
@@ -95,7 +106,7 @@ fn shown_place(store: &portcullis_store::Settings) -> String {
     safe(&store.path.display().to_string())
 }
 
-/// Looks into the store of the configuration, and says so.
+/// Looks into the store of the configuration, as it was asked for.
 fn only_look<T>(
     global: &Global,
     look: impl FnOnce(&portcullis_store::Settings) -> Result<T, String>,
@@ -108,12 +119,10 @@ fn only_look<T>(
         fail(global, "there is no store to look into: the configuration names none, or it is not there yet");
         return Err(Exit::Unreachable);
     };
-    let found = look(&store).map_err(|error| {
+    look(&store).map_err(|error| {
         fail(global, &error);
         Exit::Negative
-    })?;
-    remark(&format!("note: no gateway was asked: this is what the store {} holds", shown_place(&store)));
-    Ok(found)
+    })
 }
 
 /// The same for whoever can do without an answer.

@@ -11,7 +11,7 @@ use portcullis_insight::replay::{Replay, Replayed};
 use crate::cli::args::{Format, Global, ReplayArgs};
 use crate::cli::configuration::loaded;
 use crate::cli::events::Moment;
-use crate::cli::live::{ask, safe};
+use crate::cli::live::{ask_to_look, safe};
 use crate::cli::output::{answer, remark};
 use crate::cli::policy;
 use crate::exit::Exit;
@@ -50,7 +50,7 @@ fn kept(global: &Global, args: &ReplayArgs) -> Result<Exit, Exit> {
         until: at(args.until),
         limit: args.limit,
     };
-    let done: ReplayDone = ask(global, async |client| client.post("/v1/policy/replay", &wanted).await)?;
+    let done: ReplayDone = ask_to_look(global, async |client| client.post("/v1/policy/replay", &wanted).await)?;
     done.notes.iter().for_each(|text| remark(&format!("note: {}", safe(text))));
     if done.more {
         remark("note: there are more events in that time: --limit has more of them replayed");

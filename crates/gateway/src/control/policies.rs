@@ -1,6 +1,6 @@
 //! Policies beside each other: how two differ, and what another would have done to the events that are kept.
 
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use jiff::Timestamp;
@@ -22,17 +22,11 @@ const SOME: u32 = 100_000;
 /// After so many events a processor is given away.
 const AT_ONCE: u64 = 256;
 
-/// Whoever reads a policy that is not in force, with all its memory.
+/// Whoever reads a policy that is not in force, with all its memory: one after the other. Those that wait have places for what takes long, and are few.
 static TURN: Mutex<()> = Mutex::new(());
 
-fn turn() -> Result<MutexGuard<'static, ()>, Problem> {
-    match TURN.try_lock() {
-        Ok(turn) => Ok(turn),
-        Err(std::sync::TryLockError::Poisoned(poisoned)) => Ok(poisoned.into_inner()),
-        Err(std::sync::TryLockError::WouldBlock) => {
-            Err(problem("busy: other policies are being compared or replayed; ask again in a while"))
-        }
-    }
+fn turn() -> MutexGuard<'static, ()> {
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn read(operated: &Operated, side: &PolicySide) -> Result<Arc<Policy>, Problem> {
@@ -61,7 +55,7 @@ fn name(side: &PolicySide) -> String {
 /// How two differ.
 pub(super) fn differ(operated: &Operated, wanted: &DiffWanted) -> Result<PolicyDiffered, Problem> {
     let now = moment("at", wanted.at.as_deref())?.unwrap_or_else(Timestamp::now);
-    let _turn = turn()?;
+    let _turn = turn();
     let compared = yielding("compare", Priority::Low, || {
         let (before, after) = (read(operated, &wanted.before)?, read(operated, &wanted.after)?);
         let bounds = DiffBounds { reasons: wanted.reasons, ..DiffBounds::default() };
@@ -85,7 +79,7 @@ pub(super) fn replay(operated: &Operated, wanted: &ReplayWanted) -> Result<Repla
     let since = moment("since", wanted.since.as_deref())?.or_else(|| a_day_before(Timestamp::now()));
     let filter = Filter { since, until: moment("until", wanted.until.as_deref())?, ..Filter::default() };
     let mut kept = Kept::of(&operated.running)?;
-    let _turn = turn()?;
+    let _turn = turn();
     let candidate = PolicySide::Policy(wanted.policy.clone());
     let (stamped, more, trouble) = yielding("replay", Priority::Lowest, || {
         let (present, candidate) = (read(operated, &PolicySide::InForce)?, read(operated, &candidate)?);

@@ -63,9 +63,10 @@ fn ask_or_read(global: &Global, wanted: &AuditWanted, offline: bool) -> Result<A
         fail(global, "no gateway answers, and there is no store: the runs are kept in `[store]`");
         return Err(Exit::Unreachable);
     };
-    let why = if offline { "no gateway was asked" } else { "no gateway answers" };
-    // A comparison reads the store three times.
-    NOTED.call_once(|| remark(&format!("note: {why}: this is what the store holds")));
+    if !offline {
+        // A comparison reads the store three times.
+        NOTED.call_once(|| remark("note: no gateway answers: this is what the store holds"));
+    }
     let by = suppressor(global)?;
     let answer = kept(&book, wanted, &by).map_err(|error| {
         fail(global, &error);

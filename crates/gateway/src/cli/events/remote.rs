@@ -9,7 +9,7 @@ use super::stats::{Shown, told};
 use super::story::story;
 use super::{Moment, filter};
 use crate::cli::args::{EventExplainArgs, FilterArgs, Format, Global, SearchArgs, SpanArgs, StatsArgs};
-use crate::cli::live::{ask, safe};
+use crate::cli::live::{ask, ask_to_look, safe};
 use crate::cli::output::{answer, remark};
 use crate::exit::Exit;
 
@@ -42,7 +42,7 @@ pub(super) fn search(global: &Global, args: &SearchArgs) -> Result<Exit, Exit> {
         after: args.after.clone(),
         ..wanted(&args.filter, &args.span, args.limit)
     };
-    let found: EventsFound = ask(global, async |client| client.post("/v1/events/search", &wanted).await)?;
+    let found: EventsFound = ask_to_look(global, async |client| client.post("/v1/events/search", &wanted).await)?;
     note(&found.notes);
     match global.output {
         _ if global.quiet => {}
@@ -62,7 +62,7 @@ pub(super) fn search(global: &Global, args: &SearchArgs) -> Result<Exit, Exit> {
 
 pub(super) fn stats(global: &Global, args: &StatsArgs) -> Result<Exit, Exit> {
     let wanted = wanted(&args.filter, &args.span, args.top);
-    let counted: EventsCounted = ask(global, async |client| client.post("/v1/events/stats", &wanted).await)?;
+    let counted: EventsCounted = ask_to_look(global, async |client| client.post("/v1/events/stats", &wanted).await)?;
     note(&counted.notes);
     let counts = |counts: &[EventCount]| {
         counts.iter().map(|EventCount { value, events }| (value.clone(), *events)).collect::<Vec<_>>()

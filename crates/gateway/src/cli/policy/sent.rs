@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::preview::read;
 use crate::cli::args::{Format, Global, PolicyDiffArgs};
 use crate::cli::check::is_policy;
-use crate::cli::live::{ask, fail, safe};
+use crate::cli::live::{ask_to_look, fail, safe};
 use crate::cli::output::answer;
 use crate::exit::Exit;
 
@@ -55,9 +55,9 @@ pub(super) fn diff(global: &Global, args: &PolicyDiffArgs) -> Result<Exit, Exit>
             let mut parameters = vec![("before", before), ("after", after), ("reasons", wanted.reasons.to_string())];
             parameters.extend(wanted.at.clone().map(|at| ("at", at)));
             let target = portcullis_admin::target("/v1/policy/diff", &parameters);
-            ask(global, async |client| client.get(&target).await)?
+            ask_to_look(global, async |client| client.get(&target).await)?
         }
-        (None, _) | (_, None) => ask(global, async |client| client.post("/v1/policy/diff", &wanted).await)?,
+        (None, _) | (_, None) => ask_to_look(global, async |client| client.post("/v1/policy/diff", &wanted).await)?,
     };
     match global.output {
         _ if global.quiet => {}
