@@ -44,6 +44,7 @@ mod events;
 mod factors;
 mod feeds;
 mod insight;
+mod native;
 mod risk;
 mod sessions;
 mod status;
@@ -58,6 +59,7 @@ pub use events::{SinkName, SinkTested, TAIL_SCHEMA, TailNote};
 pub use factors::{Factor, FactorBegun, FactorCode, FactorConfirmed, Factors, NewFactor};
 pub use feeds::{Acceptance, Feed, FeedError, FeedName, Feeds, HeldUpdate, Located, PlaceOfAddress, WhereIs};
 pub use insight::{PolicyText, Previewed, Spike, Spikes};
+pub use native::NativeEvent;
 pub use risk::{Calibration, CalibrationId, Calibrations, Habit, PastLogin, PastLogins, Profile, ProfilePlace};
 pub use sessions::{Session, Sessions, WhichSessions};
 pub use status::{
