@@ -147,6 +147,9 @@ fn the_problems_of_files_are_as_they_are_described_and_as_check_tells_them() {
     let answer = ask(&api, "/v1/reload", &json!({}));
     schemas::check("Reloaded", &answer);
     assert_eq!(answer["reloaded"], false, "{answer:#}");
+    // What was recorded of it is what a tail is said to tell.
+    let recorded = api.gateway.wait_for_events("admin.reload", 1);
+    schemas::check("NativeEvent", &recorded[0]);
     let finished = api.gateway.site.run(&["check", "-o", "json"]);
     let checked: Value = serde_json::from_str(&finished.stdout.join("\n")).unwrap();
     assert_eq!((answer["problems"].as_array().unwrap().len(), &answer["problems"]), (1, &checked), "every key of it");

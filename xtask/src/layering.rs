@@ -12,16 +12,20 @@ use crate::step::{Failure, cargo, root};
 /// adds one decides where it stands.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("portcullis-policy", &[]),
+    ("portcullis-durable", &[]),
     ("portcullis-identity", &["portcullis-policy", "portcullis-fetch", "portcullis-ldap"]),
     ("portcullis-risk", &["portcullis-policy"]),
-    ("portcullis-store", &["portcullis-policy", "portcullis-risk", "portcullis-identity", "portcullis-governance"]),
+    (
+        "portcullis-store",
+        &["portcullis-policy", "portcullis-risk", "portcullis-identity", "portcullis-governance", "portcullis-durable"],
+    ),
     ("portcullis-events", &["portcullis-policy"]),
     ("portcullis-alerts", &["portcullis-policy", "portcullis-events"]),
     ("portcullis-fetch", &[]),
     ("portcullis-ldap", &["portcullis-fetch"]),
-    ("portcullis-feeds", &["portcullis-policy", "portcullis-fetch"]),
+    ("portcullis-feeds", &["portcullis-policy", "portcullis-fetch", "portcullis-durable"]),
     ("portcullis-geo", &["portcullis-policy"]),
-    ("portcullis-governance", &["portcullis-policy", "portcullis-events"]),
+    ("portcullis-governance", &["portcullis-policy", "portcullis-events", "portcullis-durable"]),
     ("portcullis-insight", &["portcullis-policy", "portcullis-events"]),
     (
         "portcullis-proxy",
@@ -49,6 +53,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 ];
 
 const ABOVE_CONFIG: &[&str] = &[
+    "portcullis-durable",
     "portcullis-policy",
     "portcullis-identity",
     "portcullis-risk",
@@ -67,6 +72,7 @@ const ABOVE_CONFIG: &[&str] = &[
 ];
 
 const ABOVE_GATEWAY: &[&str] = &[
+    "portcullis-durable",
     "portcullis-policy",
     "portcullis-identity",
     "portcullis-risk",

@@ -382,7 +382,10 @@ fn described(operation: &Operation, generator: &mut SchemaGenerator) -> Value {
     let json_of = |schema: Value| json!({ "application/json": { "schema": schema } });
     let (description, content) = match &operation.answer {
         Answered::Json(schema) => ("Done, or known.", json_of(schema(generator).to_value())),
-        Answered::Lines(what) => (*what, json!({ "application/x-ndjson": { "schema": { "type": "string" } } })),
+        Answered::Lines(what) => {
+            let line = [of::<NativeEvent>(generator), of::<TailNote>(generator)].map(Schema::to_value);
+            (*what, json!({ "application/x-ndjson": { "schema": { "description": "One line.", "anyOf": line } } }))
+        }
         Answered::Document => {
             ("The document.", json_of(json!({ "type": "object", "externalDocs": { "url": PUBLISHED } })))
         }

@@ -1,21 +1,16 @@
 //! The new text of a file, beside it until it takes its place: the file is replaced as a whole or not at all, and by one
-//! at a time.
-//!
-//! Whoever writes a draft holds a lock on it, which ends with the process: so a draft that nobody holds was left by one that was killed, and is removed
-//! by whoever comes next. Only where a file system has no locks does it stay, and keep others away, until somebody removes it by hand.
+//! at a time, so that of two changes neither is lost.
 
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{ErrorKind, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
+
+use portcullis_durable::{DurableError, Rights, hidden_beside};
 
 /// The file that will take the place of another. While it is held nobody else begins one.
 #[derive(Debug)]
 pub(crate) struct Draft {
     target: PathBuf,
-    path: PathBuf,
-    file: File,
-    done: bool,
+    draft: portcullis_durable::Draft,
 }
 
 /// Why a file was not replaced. It is as it was.
@@ -25,6 +20,15 @@ pub(crate) enum DraftError {
     Busy(PathBuf),
     /// Reading, writing or renaming failed.
     Io { path: PathBuf, source: std::io::Error },
+}
+
+impl From<DurableError> for DraftError {
+    fn from(error: DurableError) -> Self {
+        match error {
+            DurableError::Busy(path) => Self::Busy(path),
+            DurableError::Io { path, source } => Self::Io { path, source },
+        }
+    }
 }
 
 /// Replaces a file by a text, or makes it: as a whole or not at all, with the rights that it had.
@@ -67,116 +71,23 @@ fn in_a_sentence(error: DraftError) -> String {
 }
 
 impl Draft {
-    /// Begins a draft for a file, which need not exist. A link must have been followed: it would be replaced itself.
+    /// Begins a draft for a file, which need not exist, with the rights that it has. A link must have been followed: it would be replaced itself.
     pub(crate) fn begin(target: &Path) -> Result<Self, DraftError> {
-        let mut name = std::ffi::OsString::from(".");
-        name.push(target.file_name().unwrap_or_else(|| "keys".as_ref()));
-        name.push(".new");
-        let path = target.with_file_name(name);
-        let io = |source| DraftError::Io { path: path.clone(), source };
-        for _ in 0..ATTEMPTS {
-            match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
-                Ok(file) if is_held(&file, &path).map_err(io)? => {
-                    return Ok(Self { target: target.to_owned(), path, file, done: false });
-                }
-                // Somebody took it for one that was left, before it was held.
-                Ok(_) => {}
-                Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                    if !remove_what_nobody_holds(&path).map_err(io)? {
-                        return Err(DraftError::Busy(path));
-                    }
-                }
-                Err(source) => return Err(DraftError::Io { path, source }),
-            }
-        }
-        Err(DraftError::Busy(path))
+        let draft = portcullis_durable::Draft::begin(target, hidden_beside(target), Rights::Kept)?;
+        Ok(Self { target: target.to_owned(), draft })
     }
 
-    /// Writes the new text to the disk, with the rights of the file that it will replace.
+    /// Writes the new text to the disk.
     pub(crate) fn write(mut self, text: &str) -> Result<Self, DraftError> {
-        self.try_write(text).map_err(|source| self.failed(source))?;
+        let written = self.draft.write_all(text.as_bytes());
+        written.map_err(|source| DraftError::Io { path: self.target.clone(), source })?;
+        self.draft.to_disk()?;
         Ok(self)
     }
 
     /// Renames the draft to its target.
-    pub(crate) fn put_in_place(mut self) -> Result<(), DraftError> {
-        self.try_put_in_place().map_err(|source| self.failed(source))
-    }
-
-    fn try_write(&mut self, text: &str) -> std::io::Result<()> {
-        if let Ok(before) = std::fs::metadata(&self.target) {
-            // Whoever could read the file before can read it after, and nobody else.
-            let mine = self.file.metadata()?;
-            if (mine.uid(), mine.gid()) != (before.uid(), before.gid()) {
-                fchown(&self.file, Some(before.uid()), Some(before.gid()))?;
-            }
-            self.file.set_permissions(before.permissions())?;
-        }
-        self.file.write_all(text.as_bytes())?;
-        self.file.sync_all()
-    }
-
-    fn try_put_in_place(&mut self) -> std::io::Result<()> {
-        std::fs::rename(&self.path, &self.target)?;
-        self.done = true;
-        let folder = self.target.parent().filter(|folder| !folder.as_os_str().is_empty());
-        File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
-    }
-
-    fn failed(&self, source: std::io::Error) -> DraftError {
-        DraftError::Io { path: self.target.clone(), source }
-    }
-}
-
-/// Drafts that are begun before it is said that another change is under way.
-const ATTEMPTS: usize = 8;
-
-/// Takes the lock on a draft that was just made. Says whether the file is still that draft.
-fn is_held(file: &File, path: &Path) -> std::io::Result<bool> {
-    match file.try_lock() {
-        // A file system without locks: that it was not there before is what keeps others away.
-        Ok(()) | Err(TryLockError::Error(_)) => is_same(file, path),
-        Err(TryLockError::WouldBlock) => Ok(false),
-    }
-}
-
-/// Removes a draft, unless somebody holds it. Says whether another one can be tried.
-fn remove_what_nobody_holds(path: &Path) -> std::io::Result<bool> {
-    let gone = |error: std::io::Error| if error.kind() == ErrorKind::NotFound { Ok(true) } else { Err(error) };
-    match std::fs::symlink_metadata(path) {
-        Ok(found) if !found.is_file() => return Ok(false),
-        Ok(_) => {}
-        Err(error) => return gone(error),
-    }
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) => return gone(error),
-    };
-    if file.try_lock().is_err() {
-        return Ok(false);
-    }
-    // Whoever held it may have put it in its place meanwhile: that is no draft any more.
-    if is_same(&file, path)? {
-        std::fs::remove_file(path).or_else(|error| gone(error).map(drop))?;
-    }
-    Ok(true)
-}
-
-fn is_same(file: &File, path: &Path) -> std::io::Result<bool> {
-    let mine = file.metadata()?;
-    match std::fs::symlink_metadata(path) {
-        Ok(there) => Ok((mine.dev(), mine.ino()) == (there.dev(), there.ino())),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
-    }
-}
-
-impl Drop for Draft {
-    fn drop(&mut self) {
-        if !self.done {
-            // What is left is removed by whoever comes next.
-            let _ = std::fs::remove_file(&self.path);
-        }
+    pub(crate) fn put_in_place(self) -> Result<(), DraftError> {
+        Ok(self.draft.put_in_place()?)
     }
 }
 

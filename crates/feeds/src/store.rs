@@ -9,7 +9,7 @@
 //! ```
 
 use std::fs::{self, File};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +18,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use data_encoding::HEXLOWER;
 use ipnet::IpNet;
 use jiff::Timestamp;
+use portcullis_durable::{DurableError, Rights};
 use portcullis_policy::NetworkContent;
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +30,8 @@ use crate::obtain::Validators;
 use crate::prefix::parse_prefix;
 use crate::settings::{FeedSettings, OnStale, Settings};
 
+/// As other files that are made here: less the umask.
+const MODE: u32 = 0o666;
 /// The first line.
 const MAGIC: &str = "portcullis.feed/1";
 /// The largest file: a million prefixes, each as long as one can be.
@@ -116,21 +119,14 @@ pub(crate) fn save_with(
     text.push_str(&format!("sha256 {sum}\n"));
     fs::create_dir_all(folder)?;
     let path = path(folder, &settings.name, kind);
-    // One name for each: what a process that was killed left behind is written over.
-    let beside = path.with_extension("new");
-    let mut file = File::create(&beside)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&beside, &path)?;
-    File::open(folder)?.sync_all()
+    // One name for each: what a process that was killed left behind is found by the next.
+    let draft = path.with_extension("new");
+    portcullis_durable::write(&path, draft, Rights::Mode(MODE), text.as_bytes()).map_err(DurableError::into_source)
 }
 
 /// Removes a feed's file, where there is one.
 pub(crate) fn remove(folder: &Path, name: &str, kind: Kind) -> io::Result<()> {
-    match fs::remove_file(path(folder, name, kind)) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        Ok(()) | Err(_) => Ok(()),
-    }
+    portcullis_durable::remove(&path(folder, name, kind)).map_err(DurableError::into_source)
 }
 
 /// What a feed's file holds; `None` where there is none, or one of another source.

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use aws_lc_rs::digest::{Context, SHA256};
 use jiff::Timestamp;
+use portcullis_durable::{Draft, DurableError, Rights, beside};
 
 use crate::hash::Hash;
 use crate::seal::{self, MAGIC as SEALED};
@@ -159,30 +160,24 @@ pub fn create(
     key: Option<&BackupKey>,
 ) -> Result<Manifest, BackupError> {
     manifest.files = files.iter().map(|(name, path)| entry(name, path)).collect::<Result<_, _>>()?;
-    let io = |source| BackupError::Io { path: out.to_owned(), source };
-    let mut draft = out.as_os_str().to_owned();
-    draft.push(".new");
-    let draft = PathBuf::from(draft);
-    let made = write_draft(&draft, &manifest, files, key);
-    if let Err(error) = made.and_then(|()| fs::rename(&draft, out).map_err(io)) {
-        let _ = fs::remove_file(&draft);
-        return Err(error);
-    }
-    let folder = out.parent().filter(|folder| !folder.as_os_str().is_empty());
-    File::open(folder.unwrap_or(Path::new("."))).and_then(|folder| folder.sync_all()).map_err(io)?;
+    let failed = |error| match error {
+        DurableError::Io { path, source } => BackupError::Io { path, source },
+        busy @ DurableError::Busy(_) => BackupError::Io { path: out.to_owned(), source: busy.into_source() },
+    };
+    let draft = Draft::in_turn(out, beside(out, ".new"), Rights::Mode(MODE)).map_err(failed)?;
+    write_draft(draft, out, &manifest, files, key)?.put_in_place().map_err(failed)?;
     Ok(manifest)
 }
 
 fn write_draft(
-    draft: &Path,
+    draft: Draft,
+    path: &Path,
     manifest: &Manifest,
     files: &[(String, PathBuf)],
     key: Option<&BackupKey>,
-) -> Result<(), BackupError> {
-    let io = |source| BackupError::Io { path: draft.to_owned(), source };
-    let _ = fs::remove_file(draft);
-    let file = OpenOptions::new().write(true).create_new(true).mode(MODE).open(draft).map_err(io)?;
-    let mut out = BufWriter::new(file);
+) -> Result<Draft, BackupError> {
+    let io = |source| BackupError::Io { path: path.to_owned(), source };
+    let mut out = BufWriter::new(draft);
     let bytes = manifest.encode();
     let mut plain: Box<dyn Read> = Box::new(io::Cursor::new(
         [&TITLE[..], &(bytes.len() as u64).to_be_bytes(), &bytes, &Hash::of(&bytes).0].concat(),
@@ -196,8 +191,7 @@ fn write_draft(
         Some(key) => seal::seal(key, &mut plain, &mut out).map_err(io)?,
         None => io::copy(&mut plain, &mut out).map(drop).map_err(io)?,
     }
-    let file = out.into_inner().map_err(|error| io(error.into_error()))?;
-    file.sync_all().map_err(io)
+    out.into_inner().map_err(|error| io(error.into_error()))
 }
 
 fn entry(name: &str, path: &Path) -> Result<Entry, BackupError> {

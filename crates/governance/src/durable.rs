@@ -1,19 +1,14 @@
 //! Small files beside the store that say how far something has come: whole, or as they were before.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind, Read as _, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown};
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::io::{self, ErrorKind, Read as _};
+use std::path::Path;
+
+pub(crate) use portcullis_durable::beside;
+use portcullis_durable::{DurableError, Rights};
 
 /// No such file is longer, in bytes.
 const MOST: u64 = 512;
-
-/// The file of this name beside a store: `portcullis.db` and `.steps` are `portcullis.db.steps`.
-pub(crate) fn beside(store: &Path, suffix: &str) -> PathBuf {
-    let mut name = store.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
-}
 
 /// What it holds; `None`: there is none.
 ///
@@ -36,34 +31,14 @@ pub(crate) fn read_most(path: &Path, most: u64) -> io::Result<Option<String>> {
     }
 }
 
-/// Writes it. It is on the disk when this returns, and as it was before when this fails.
+/// Writes it. It is on the disk when this returns, and as it was before when this fails. Whoever may write the store may write what is beside it: also where
+/// somebody else, as root often does, was the first to open it.
 ///
 /// # Errors
 /// It cannot be written.
 pub(crate) fn write(path: &Path, text: &str) -> io::Result<()> {
-    let draft = beside(path, ".new");
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
-    belong_with_the_store(&file, path)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&draft, path)?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
-}
-
-/// Whoever may write the store may write what is beside it: also where somebody else, as root often does, was the first to open it.
-fn belong_with_the_store(file: &File, path: &Path) -> io::Result<()> {
-    let owner = fs::metadata(path.with_extension("")).or_else(|_| fs::metadata(path));
-    let Ok(owner) = owner else { return Ok(()) };
-    let mine = file.metadata()?;
-    if (mine.uid(), mine.gid()) == (owner.uid(), owner.gid()) {
-        return Ok(());
-    }
-    match fchown(file, Some(owner.uid()), Some(owner.gid())) {
-        // Who may not give files away has one of their own, as before.
-        Err(error) if error.kind() == ErrorKind::PermissionDenied => Ok(()),
-        done => done,
-    }
+    let rights = Rights::OwnerOf(&path.with_extension(""));
+    portcullis_durable::write(path, beside(path, ".new"), rights, text.as_bytes()).map_err(DurableError::into_source)
 }
 
 /// Takes it away, where it is there.
@@ -71,15 +46,13 @@ fn belong_with_the_store(file: &File, path: &Path) -> io::Result<()> {
 /// # Errors
 /// It is still there.
 pub(crate) fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        done => done,
-    }
+    portcullis_durable::remove(path).map_err(DurableError::into_source)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::chown;
+    use std::fs;
+    use std::os::unix::fs::{MetadataExt as _, chown};
 
     use super::*;
 
@@ -104,5 +77,20 @@ mod tests {
                 assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
             }
         }
+    }
+
+    /// Finding of 2026-11: whoever could write to the folder of the store could have root, who looks at it now and then, write over any file.
+    #[test]
+    fn a_link_in_the_place_of_a_draft_is_not_followed() {
+        let (folder, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let precious = elsewhere.path().join("precious");
+        fs::write(&precious, "precious").unwrap();
+        let path = beside(&folder.path().join("portcullis.db"), ".head");
+        write(&path, "one\n").unwrap();
+        std::os::unix::fs::symlink(&precious, beside(&path, ".new")).unwrap();
+        let refused = write(&path, "two\n").unwrap_err();
+        assert!(refused.to_string().ends_with("portcullis.db.head.new)"), "{refused}");
+        assert_eq!(fs::read_to_string(&precious).unwrap(), "precious");
+        assert_eq!(read(&path).unwrap().as_deref(), Some("one\n"));
     }
 }

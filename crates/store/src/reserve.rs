@@ -1,10 +1,12 @@
 //! Room on the disk that is kept for what must find some: a file beside the store, of which nothing is read. Where the disk is full a piece of it is given up, and what that
 //! took is free at once. Who else waits for room may be faster, and then has that piece alone: whoever needs it tries again right then, and as long as there are pieces.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+
+use portcullis_durable::{DurableError, Rights, beside};
 
 use crate::database::MODE;
 
@@ -22,9 +24,7 @@ pub(crate) struct Reserve {
 impl Reserve {
     /// That of a store.
     pub(crate) fn beside(store: &Path) -> Self {
-        let mut path = store.as_os_str().to_owned();
-        path.push("-reserve");
-        Self { path: path.into() }
+        Self { path: beside(store, "-reserve") }
     }
 
     /// Keeps the room, where it is not kept already. Says whether it was not. What is left of it stays, and the rest is added. A file that takes less room than it seems to, as
@@ -38,25 +38,15 @@ impl Reserve {
             Some(held) if held > 0 => return self.add_to(held).map(|()| true),
             Some(_) | None => {}
         }
-        let mut new = self.path.clone().into_os_string();
-        new.push("-new");
-        let new = PathBuf::from(new);
+        let new = beside(&self.path, "-new");
         for short in [&self.path, &new] {
             match fs::remove_file(short) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 Ok(()) | Err(_) => {}
             }
         }
-        let filled = fill(&new).and_then(|()| fs::rename(&new, &self.path));
-        if let Err(error) = filled {
-            // What it has taken is needed.
-            let _ = fs::remove_file(&new);
-            return Err(error);
-        }
-        // So that it is found again after a loss of power.
-        if let Some(folder) = self.path.parent() {
-            File::open(if folder.as_os_str().is_empty() { Path::new(".") } else { folder })?.sync_all()?;
-        }
+        // Where it cannot be, what it has taken is needed, and given back.
+        portcullis_durable::write(&self.path, new, Rights::Mode(MODE), &noise()).map_err(DurableError::into_source)?;
         Ok(true)
     }
 
@@ -92,13 +82,6 @@ impl Reserve {
     }
 }
 
-/// Makes it. When it returns, the room is taken on the disk.
-fn fill(path: &Path) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(MODE).open(path)?;
-    file.write_all(&noise())?;
-    file.sync_all()
-}
-
 /// What no file system can keep in less room than it takes.
 fn noise() -> Vec<u8> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
@@ -115,6 +98,8 @@ fn noise() -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+
     use super::*;
 
     #[test]

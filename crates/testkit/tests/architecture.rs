@@ -17,16 +17,20 @@ use serde_json::Value;
 /// Each crate and the crates of this workspace that it imports: no more, and no fewer, so that the table in the
 /// documentation stays true.
 const IMPORTS: &[(&str, &[&str])] = &[
+    ("portcullis-durable", &[]),
     ("portcullis-policy", &[]),
     ("portcullis-identity", &["portcullis-fetch", "portcullis-ldap", "portcullis-policy"]),
     ("portcullis-risk", &["portcullis-policy"]),
-    ("portcullis-governance", &[]),
-    ("portcullis-store", &["portcullis-governance", "portcullis-identity", "portcullis-policy", "portcullis-risk"]),
+    ("portcullis-governance", &["portcullis-durable"]),
+    (
+        "portcullis-store",
+        &["portcullis-durable", "portcullis-governance", "portcullis-identity", "portcullis-policy", "portcullis-risk"],
+    ),
     ("portcullis-events", &["portcullis-policy"]),
     ("portcullis-alerts", &["portcullis-events", "portcullis-policy"]),
     ("portcullis-fetch", &[]),
     ("portcullis-ldap", &["portcullis-fetch"]),
-    ("portcullis-feeds", &["portcullis-fetch", "portcullis-policy"]),
+    ("portcullis-feeds", &["portcullis-durable", "portcullis-fetch", "portcullis-policy"]),
     ("portcullis-geo", &["portcullis-policy"]),
     (
         "portcullis-proxy",
@@ -40,6 +44,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
         &[
             "portcullis-admin",
             "portcullis-alerts",
+            "portcullis-durable",
             "portcullis-events",
             "portcullis-feeds",
             "portcullis-fetch",
@@ -61,6 +66,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "portcullis-admin",
             "portcullis-alerts",
             "portcullis-config",
+            "portcullis-durable",
             "portcullis-events",
             "portcullis-feeds",
             "portcullis-fetch",

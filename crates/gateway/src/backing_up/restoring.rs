@@ -364,6 +364,8 @@ fn put_in_place(
         HeadFile::beside(store).revoke(revoked)?;
     }
     fs::rename(&restored, store).map_err(BackingUpError::io(store))?;
+    // That it is the restored one is on the disk before anything says so.
+    portcullis_durable::sync_folder_of(store).map_err(|error| BackingUpError::io(store)(error.into_source()))?;
     if head.n > 0 {
         HeadFile::beside(store).write(head)?;
     }

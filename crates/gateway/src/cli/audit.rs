@@ -2,9 +2,6 @@
 
 mod grants;
 
-use std::fs::OpenOptions;
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use portcullis_events::audit::{
@@ -86,9 +83,8 @@ fn keygen(global: &Global, args: &AuditKeygenArgs) -> Exit {
         }
     };
     let file = args.out.display();
-    let written = OpenOptions::new().write(true).create_new(true).mode(MODE).open(&args.out);
-    if let Err(error) = written.and_then(|mut out| out.write_all(private.as_bytes()).and_then(|()| out.sync_all())) {
-        remark(&format!("error: {file}: {error}"));
+    if let Err(error) = portcullis_durable::create(&args.out, MODE, private.as_bytes()) {
+        remark(&format!("error: {error}"));
         return Exit::Unreachable;
     }
     let public = key.public();

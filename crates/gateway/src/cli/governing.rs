@@ -4,9 +4,6 @@ mod effects;
 mod review;
 mod words;
 
-use std::fs::OpenOptions;
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use data_encoding::BASE64;
@@ -364,10 +361,8 @@ pub(crate) fn read(global: &Global, file: &Path) -> Result<String, Exit> {
 
 /// Writes a file that is not there yet.
 pub(crate) fn write(global: &Global, out: &Path, bytes: &[u8], mode: u32) -> Result<(), Exit> {
-    let written = OpenOptions::new().write(true).create_new(true).mode(mode).open(out);
-    let written = written.and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()));
-    written.map_err(|error| {
-        fail(global, &format!("{}: {}", out.display(), safe(&error.to_string())));
+    portcullis_durable::create(out, mode, bytes).map_err(|error| {
+        fail(global, &safe(&error.to_string()));
         Exit::Unreachable
     })
 }
