@@ -34,5 +34,6 @@ fn held(held: HeldReport) -> HeldUpdate {
         added_sample: texts(held.added.1),
         removed: held.removed.0 as u64,
         removed_sample: texts(held.removed.1),
+        remedy: held.remedy,
     }
 }
