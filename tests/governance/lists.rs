@@ -61,6 +61,9 @@ fn a_list_that_is_held_back_is_in_force_as_approved_and_not_by_one_operator() {
     let said = refused(&gateway.site, &["feed", "rollback", "partner"], 1);
     assert!(said.contains("changes need approvals here"), "{said}");
     assert_eq!(from(&gateway, &key, "127.0.0.5"), 403);
+    // Nor is it named as if it were one.
+    let listed = run(&gateway.site, &["feed", "list"], 0);
+    assert!(listed.contains(&format!("accepted = [\"{sha256}\"]")) && !listed.contains("feed accept"), "{listed}");
     // The way that is left.
     gateway.site.policy(&policy(&format!(", accepted = [\"{sha256}\"]")));
     let change = propose(&gateway.site, "ana");
@@ -74,7 +77,9 @@ fn a_list_that_is_held_back_is_in_force_as_approved_and_not_by_one_operator() {
     let is_in = || (from(&gateway, &key, "127.0.0.5") == 200).then_some(());
     assert!(wait::until(PATIENCE, is_in).is_some(), "the list is in force");
     let events = gateway.stop();
-    assert_eq!(of_kind(&events, "feed.held").len(), 1);
+    let held = of_kind(&events, "feed.held");
+    let message = held[0]["message"].as_str().unwrap();
+    assert!(held.len() == 1 && message.contains("accepted = [") && !message.contains("feed accept"), "{message}");
     assert_eq!(of_kind(&events, "admin.feed_accept")[0]["decision"], "deny");
     assert_eq!(of_kind(&events, "admin.feed_rollback")[0]["decision"], "deny");
 }

@@ -60,6 +60,53 @@ fn by_an_earlier_version(site: &Site) {
     }
 }
 
+/// Finding of 2026-11: whoever began governance was not told that what was lent before, and what lay sealed in a safe, ended without a word.
+#[test]
+fn whoever_begins_is_told_what_ends_since_nobody_signed_it() {
+    let upstream = Upstream::start();
+    let (site, key) = site(&upstream, "");
+    let needed = ELIGIBLE.replace("activation = { max = \"4h\" }", "activation = { max = \"4h\", approvals = 1 }");
+    let glass = "[break_glass]\nroles = [\"reader\"]\n";
+    site.policy(
+        &[
+            ELIGIBLE,
+            &needed
+                .replace("alice-reads", "alice-asks")
+                .split_once("[[assignment]]")
+                .map(|(_, rest)| format!("[[assignment]]{rest}"))
+                .unwrap(),
+            glass,
+            NO_BANS,
+        ]
+        .concat(),
+    );
+    let gateway = site.start();
+    run(&gateway.site, &["access", "seal", "--as", "alice"], 0);
+    run(&gateway.site, &["access", "activate", "alice-reads", "--as", "alice", "--reason", "x"], 0);
+    assert_eq!(status(&gateway, &key), 200);
+    let mut site = stopped(gateway);
+    site.add(GOVERNED);
+    site.write();
+    let ana = key_of(&site, "ana");
+    let approvers: Vec<String> = ["ana", "ben", "cem"]
+        .map(|name| format!("{name}={}", ana.replace("ana.key", &format!("{name}.pub"))))
+        .into_iter()
+        .collect();
+    for other in ["ben", "cem"] {
+        key_of(&site, other);
+    }
+    let mut init = vec!["governance", "init", "--reason", "begin"];
+    approvers.iter().for_each(|approver| init.extend(["--approver", approver]));
+    let said = run(&site, &init, 0);
+    assert!(said.contains("0 that are lent or activated and 1 sealed codes are from before approvals"), "{said}");
+    let gateway = site.start();
+    assert_eq!(status(&gateway, &key), 200, "an activation that nobody has to approve goes on");
+    let list = json(&gateway.site, &["access", "list", "--all"]);
+    let states: Vec<&str> =
+        list["access"].as_array().unwrap().iter().map(|each| each["state"].as_str().unwrap()).collect();
+    assert_eq!(states.iter().filter(|state| **state == "ended").count(), 1, "{list}");
+}
+
 fn told(gateway: &Gateway) -> usize {
     of_kind(&gateway.events.all(), "admin.access_take").len()
 }

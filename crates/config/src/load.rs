@@ -266,7 +266,8 @@ fn compile_all(reader: &Reader<'_>, path: &Path, policy_path: Option<&Path>) -> 
     let mut identity = compile::identity::compile(reader, &gateway.entries.identity, &gateway.entries.listeners);
     let process = compile::proxy::compile_process(reader, &gateway);
     let mut policy = policy.unwrap_or_default();
-    let feeds = compile::feeds::compile(reader, gateway.operation.feeds.as_ref(), &mut policy, path);
+    let approved = gateway.operation.governance.rules.required;
+    let feeds = compile::feeds::compile(reader, gateway.operation.feeds.as_ref(), &mut policy, (path, approved));
     let mut risk = compile::risk::compile(reader, &policy);
     // A trusted proxy carries everybody's requests: a ban on it would be a ban on all of them.
     risk.ban.never.extend_from_slice(&proxy.client_address.trusted_proxies);
@@ -330,6 +331,7 @@ fn compile_all(reader: &Reader<'_>, path: &Path, policy_path: Option<&Path>) -> 
     let store = compile::store::compile(operation.store, path);
     let governance =
         compile::governance::compile(reader, &operation.governance, store.as_ref(), operation.sample.is_some());
+    compile::governance::report_variables(reader, &operation.governance, &governed);
     let stages = operation.governance.stages;
     let backup = compile::governance::compile_backup(reader, operation.backup, store.as_ref());
     let audit = compile::audit::compile(reader, operation.audit, store.as_ref(), &gateway.entries.routes);

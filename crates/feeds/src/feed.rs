@@ -104,6 +104,18 @@ pub struct HeldReport {
     pub added: (usize, Vec<ipnet::IpNet>),
     /// How many prefixes of the list in force it does not have, and a few of them.
     pub removed: (usize, Vec<ipnet::IpNet>),
+    /// What puts it in force, in words; `None`: nothing.
+    pub remedy: Option<String>,
+}
+
+/// What puts a list in force that is held back. `approved`: only a policy that others have approved does.
+pub(crate) fn remedy(name: &str, sha256: &str, approved: bool) -> String {
+    match approved {
+        false => format!("`portcullis feed accept {name} --sha256 {sha256}` puts it in force"),
+        true => format!(
+            "changes need approvals here: a policy whose source of the network {name} says `accepted = [\"{sha256}\"]` puts it in force, once it is approved"
+        ),
+    }
 }
 
 #[derive(Debug)]
@@ -385,7 +397,7 @@ impl Feed {
         store::content(&self.settings, self.list_in_force(now))
     }
 
-    pub(crate) fn report(&self, now: Now) -> Report {
+    pub(crate) fn report(&self, now: Now, approved: bool) -> Report {
         let current = self.current.as_ref();
         Report {
             name: Arc::clone(&self.settings.name),
@@ -398,12 +410,12 @@ impl Feed {
             changed: current.map(|current| current.changed),
             next: if self.running { Duration::ZERO } else { self.next.saturating_sub(now.steady) },
             error: self.error.clone(),
-            held: self.held.as_ref().map(|held| self.held_report(held)),
+            held: self.held.as_ref().map(|held| self.held_report(held, approved)),
             counts: self.counts,
         }
     }
 
-    fn held_report(&self, held: &Held) -> HeldReport {
+    fn held_report(&self, held: &Held, approved: bool) -> HeldReport {
         let new = held.list.as_ref();
         HeldReport {
             sha256: new.map(|list| Arc::clone(list.sha256())),
@@ -412,6 +424,7 @@ impl Feed {
             findings: held.findings.clone(),
             added: held.added.clone(),
             removed: held.removed.clone(),
+            remedy: new.map(|list| remedy(&self.settings.name, list.sha256(), approved)),
         }
     }
 }

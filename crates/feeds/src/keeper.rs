@@ -11,7 +11,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use portcullis_policy::NetworkContent;
 
-use crate::feed::{Base, Current, Feed, FeedState, Held, Now, Report, SAMPLE};
+use crate::feed::{Base, Current, Feed, FeedState, Held, Now, Report, SAMPLE, remedy};
 use crate::guard::{self, Finding, Hold, judge};
 use crate::job::{Job, JobError, Outcome, Took};
 use crate::list::List;
@@ -90,6 +90,8 @@ pub type Denied = [(Arc<str>, Arc<[IpNet]>)];
 pub struct Keeper {
     folder: PathBuf,
     feeds: Vec<Feed>,
+    /// Only a policy that others have approved puts in force what is held back.
+    approved: bool,
 }
 
 /// Who accepts a list that the guards hold back.
@@ -114,7 +116,8 @@ impl Keeper {
             hold_to_entries(&settings.folder, &mut feed, now);
             feed
         };
-        Self { folder: settings.folder.clone(), feeds: restored.into_iter().map(feed).collect() }
+        let feeds = restored.into_iter().map(feed).collect();
+        Self { folder: settings.folder.clone(), feeds, approved: settings.approved }
     }
 
     /// What was kept of the feeds of a configuration, in its order, only to be looked at: nothing is held to what the configuration accepts, and nothing
@@ -127,6 +130,7 @@ impl Keeper {
     pub fn reconfigure(&mut self, settings: &Settings, restored: Vec<Restored>, now: Now) {
         let mut old = std::mem::take(&mut self.feeds);
         self.folder.clone_from(&settings.folder);
+        self.approved = settings.approved;
         for restored in restored {
             let fingerprint = restored.settings.fingerprint();
             let activated = restored.activated();
@@ -199,7 +203,7 @@ impl Keeper {
 
     /// What is known of each feed, in the order of the configuration.
     pub fn reports(&self, now: Now) -> Vec<Report> {
-        self.feeds.iter().map(|feed| feed.report(now)).collect()
+        self.feeds.iter().map(|feed| feed.report(now, self.approved)).collect()
     }
 
     /// Judges what came, keeps it, and puts it in force. An outcome of a feed that is gone or has another source is dropped.
@@ -474,7 +478,7 @@ impl Keeper {
         findings: Vec<Finding>,
         now: Now,
     ) -> Finished {
-        let folder = self.folder.clone();
+        let (folder, approved) = (self.folder.clone(), self.approved);
         let Some(feed) = self.feeds.get_mut(index) else { return Finished::nothing() };
         let name = Arc::clone(&feed.settings.name);
         let hash = |list: &Option<Arc<List>>| list.as_ref().map(|list| Arc::clone(list.sha256()));
@@ -486,9 +490,7 @@ impl Keeper {
         if let Some(list) = &list {
             let (sha256, entries) = (list.sha256(), list.len());
             let _ = write!(message, "; {}, sha256 {sha256}; {}", prefixes(entries), stays(feed));
-            let _ = write!(message, "; `portcullis feed accept {name} --sha256 {sha256}` puts it in force");
-            // There that is refused, and who reads this may be another one than who knows.
-            let _ = write!(message, ", or `accepted` of the network where changes need approval");
+            let _ = write!(message, "; {}", remedy(&name, sha256, approved));
             if feed.settings.accepts(list) && feed.acceptance.is_used(list) {
                 message.push_str("; the configuration accepts it, and that counted already: an entry counts once");
             }

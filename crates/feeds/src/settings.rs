@@ -19,6 +19,8 @@ pub struct Settings {
     pub folder: PathBuf,
     /// One for each network with a source; their names are unique.
     pub feeds: Vec<Arc<FeedSettings>>,
+    /// Only a policy that others have approved puts in force what the guards hold back. What is said of it names that way.
+    pub approved: bool,
 }
 
 /// One feed.

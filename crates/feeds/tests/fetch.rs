@@ -55,7 +55,11 @@ impl Fetcher {
         let steady = Duration::from_secs(self.hours * 3_600);
         let now = Now { wall: "2026-11-29T00:00:00Z".parse().unwrap(), steady };
         if self.keeper.is_empty() {
-            let all = Settings { folder: self.folder.path().to_owned(), feeds: vec![Arc::new(self.settings.clone())] };
+            let all = Settings {
+                folder: self.folder.path().to_owned(),
+                feeds: vec![Arc::new(self.settings.clone())],
+                approved: false,
+            };
             self.keeper = Keeper::new(&all, restore(&all, None), now);
         }
         let job = self.keeper.due(now).pop().unwrap();

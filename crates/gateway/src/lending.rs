@@ -4,6 +4,7 @@
 //! the log first. A look each second ends what is over, hears what another process of a takeover did, and notes the time of day.
 
 mod breaking;
+pub(crate) mod ending;
 mod holding;
 pub(crate) mod offline;
 pub(crate) mod own;

@@ -3,6 +3,7 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// Whoever holds it uses the store: a gateway shares it, and who changes the store without one has it alone. It ends with the process.
 #[derive(Debug)]
@@ -50,9 +51,33 @@ impl Lock {
     pub fn look(store: &Path) -> Result<Option<Self>, LockError> {
         let path = place(store);
         match File::open(&path) {
-            Ok(file) => Self::locked(store, path, file, File::try_lock).map(Some),
+            Ok(file) => Self::alone_at_last(store, path, file).map(Some),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(source) => Err(LockError::Io { path, source }),
+        }
+    }
+
+    /// Whoever looks has it alone as well, and not for long: that is waited for. A gateway shares it.
+    fn alone_at_last(store: &Path, path: PathBuf, file: File) -> Result<Self, LockError> {
+        let began = Instant::now();
+        loop {
+            let locked = match file.try_lock() {
+                // Shared it is to be had where a gateway shares it, and where whoever had it alone has just gone.
+                Err(TryLockError::WouldBlock) => match file.try_lock_shared() {
+                    Ok(()) => file.try_lock(),
+                    Err(TryLockError::WouldBlock) if began.elapsed() < PATIENCE => {
+                        std::thread::sleep(POLL);
+                        continue;
+                    }
+                    other => other,
+                },
+                locked => locked,
+            };
+            return match locked {
+                Ok(()) => Ok(Self { _file: file }),
+                Err(TryLockError::WouldBlock) => Err(LockError::Busy(store.to_owned())),
+                Err(TryLockError::Error(source)) => Err(LockError::Io { path, source }),
+            };
         }
     }
 
@@ -84,6 +109,10 @@ impl Lock {
     }
 }
 
+/// Whoever has a store alone has it so long, and no longer, for a look.
+const PATIENCE: Duration = Duration::from_secs(5);
+const POLL: Duration = Duration::from_millis(20);
+
 /// The file of the lock of a store.
 fn place(store: &Path) -> PathBuf {
     let mut name = store.as_os_str().to_owned();
@@ -107,5 +136,25 @@ mod tests {
         assert!(matches!(Lock::share(&path), Err(LockError::Busy(_))));
         drop(alone);
         Lock::share(&path).unwrap();
+    }
+
+    #[test]
+    fn two_who_look_wait_for_one_another_and_a_gateway_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("portcullis.db");
+        assert!(Lock::look(&path).unwrap().is_none() && std::fs::read_dir(folder.path()).unwrap().count() == 0);
+        let first = Lock::alone(&path).unwrap();
+        std::thread::scope(|scope| {
+            let second = scope.spawn(|| Lock::look(&path).map(|lock| lock.is_some()));
+            std::thread::sleep(POLL);
+            drop(first);
+            assert!(second.join().unwrap().unwrap());
+        });
+        let gateway = Lock::share(&path).unwrap();
+        assert!(matches!(Lock::look(&path), Err(LockError::Busy(_))));
+        // Nor is it kept from anything by that.
+        let other = Lock::share(&path).unwrap();
+        drop((gateway, other));
+        assert!(Lock::look(&path).unwrap().is_some());
     }
 }

@@ -75,6 +75,9 @@ pub struct HeldUpdate {
     pub removed: u64,
     /// A few of them.
     pub removed_sample: Vec<String>,
+    /// What puts it in force, in words: a verb, or where changes need approvals what the policy has to say; null: nothing.
+    #[serde(default)]
+    pub remedy: Option<String>,
 }
 
 /// A network that keeps itself current.

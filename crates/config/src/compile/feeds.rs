@@ -14,15 +14,16 @@ use crate::section::Reader;
 /// The feeds of a policy, and the lists that were last in force: they become part of its networks. What was kept and is broken is
 /// said; it keeps nobody from starting, since without it the network is unknown. `config` is the file that the gateway is started
 /// with.
+/// `approved`: changes of the policy need approvals.
 pub(crate) fn compile(
     reader: &Reader<'_>,
     folder: Option<&ResolvedPath>,
     policy: &mut PolicyFile,
-    config: &Path,
+    (config, approved): (&Path, bool),
 ) -> (Settings, Vec<Restored>) {
     let folder = folder.map_or_else(|| default_folder(config), |folder| folder.path.clone());
     let feeds = policy.networks.iter().filter_map(|network| network.source.as_ref());
-    let settings = Settings { folder, feeds: feeds.map(|source| Arc::new(source.value.clone())).collect() };
+    let settings = Settings { folder, feeds: feeds.map(|source| Arc::new(source.value.clone())).collect(), approved };
     let restored = restore(&settings, reader.now());
     let networks = policy.networks.iter_mut().filter(|network| network.source.is_some());
     for (network, restored) in networks.zip(&restored) {

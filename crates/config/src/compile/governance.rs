@@ -6,6 +6,7 @@ use portcullis_governance::backup::Settings;
 use crate::codes;
 use crate::diagnostics::Diagnostic;
 use crate::file::{Backup, Governance};
+use crate::governed::Governed;
 use crate::section::Reader;
 
 pub(crate) fn compile(
@@ -33,6 +34,25 @@ pub(crate) fn compile(
         }
     }
     governance.rules
+}
+
+/// Names at most that many of what it is about.
+const MOST_NAMED: usize = 10;
+
+/// Says that values of the environment are approved as much as the files are: whoever starts the gateway with another one has it not start.
+pub(crate) fn report_variables(reader: &Reader<'_>, governance: &Governance, governed: &Governed) {
+    let Some(at) = governance.required_at.filter(|_| !governed.variables.is_empty()) else { return };
+    let mut names: Vec<String> =
+        governed.variables.iter().take(MOST_NAMED).map(|name| format!("`${{{name}}}`")).collect();
+    if let Some(more) = governed.variables.len().checked_sub(MOST_NAMED).filter(|more| *more > 0) {
+        names.push(format!("{more} more"));
+    }
+    let message = format!(
+        "approvals are required, and in what needs them stand variables of the environment: {}; their values are approved, too",
+        names.join(", ")
+    );
+    let help = "write the values into the files; or give the same ones at every start, and to whoever proposes: with others the gateway does not start";
+    reader.report(Diagnostic::warning(codes::GOVERNED_VARIABLES, at, message).with_help(help));
 }
 
 pub(crate) fn compile_backup(

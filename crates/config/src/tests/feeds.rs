@@ -202,7 +202,7 @@ fn kept_name(folder: &Folder, name: &str) -> String {
     let list = folder.path("list.txt");
     std::fs::write(&list, "9.9.9.9\n").unwrap();
     let feed = std::sync::Arc::new(FeedSettings::new(name, Source::File(list), Format::Text));
-    let settings = Settings { folder: folder.path("elsewhere"), feeds: vec![feed] };
+    let settings = Settings { folder: folder.path("elsewhere"), feeds: vec![feed], approved: false };
     let now = Now { wall: jiff::Timestamp::UNIX_EPOCH, steady: Duration::ZERO };
     let mut keeper = Keeper::new(&settings, restore(&settings, None), now);
     let job = keeper.due(now).pop().unwrap();

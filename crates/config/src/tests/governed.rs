@@ -66,6 +66,34 @@ fn every_key_reaches_its_setting() {
 }
 
 #[test]
+fn variables_in_what_needs_approvals_are_warned_of_and_others_are_not() {
+    let folder = Folder::new();
+    let warnings = |gateway: &str, policy: &str| {
+        folder.write("portcullis.toml", format!("{GATEWAY}[store]\n{gateway}"));
+        folder.write("policy.toml", format!("{POLICY}{policy}"));
+        let problems = folder.problems().into_iter().filter(|(code, ..)| *code == "W0207");
+        problems.map(|(_, _, message)| message).collect::<Vec<_>>()
+    };
+    let required = "[governance]\nrequired = true\n";
+    let proxies = "[client_address]\ntrusted_proxies = [\"${NET:-10.0.0.0/8}\"]\n";
+    let network = "[[network]]\nname = \"n\"\naddresses = [\"${ADDRESS:-10.0.0.1}\"]\n";
+    let told = warnings(&format!("{required}{proxies}"), network);
+    assert_eq!(told.len(), 1);
+    assert!(told[0].contains("`${ADDRESS}`, `${NET}`; their values are approved, too"), "{told:?}");
+    let many: String = (0..12).map(|n| format!("\"${{V{n:02}:-10.0.0.{n}}}\", ")).collect();
+    let told = warnings(required, &format!("[[network]]\nname = \"n\"\naddresses = [{many}]\n"));
+    assert!(told[0].contains("`${V09}`, 2 more; their"), "{told:?}");
+    // Nobody approves them; or they say how the process runs, or stand for themselves.
+    for (gateway, policy) in [
+        (proxies.to_owned(), network),
+        (format!("{required}[ops]\naddress = \"${{OPS:-127.0.0.1:9000}}\"\n"), ""),
+        (format!("{required}{}", proxies.replace("${NET:-10.0.0.0/8}", "10.0.0.0/8")), ""),
+    ] {
+        assert_eq!(warnings(&gateway, policy), Vec::<String>::new(), "{gateway}");
+    }
+}
+
+#[test]
 fn what_says_how_the_process_runs_is_not_governed_and_all_else_is() {
     let folder = Folder::new();
     let digest = |gateway: &str, policy: &str| {

@@ -35,7 +35,11 @@ impl Bench {
     }
 
     fn all(&self) -> Settings {
-        Settings { folder: self.folder.path().join("feeds"), feeds: vec![Arc::new(self.settings.clone())] }
+        Settings {
+            folder: self.folder.path().join("feeds"),
+            feeds: vec![Arc::new(self.settings.clone())],
+            approved: false,
+        }
     }
 
     fn restart(&mut self, at: Now) {
@@ -147,6 +151,25 @@ fn the_same_list_is_young_again_and_nothing_is_told() {
     assert!(!finished.is_current && finished.message.contains("it was not asked that"), "{finished:?}");
     let finished = bench.finish(Ok(Took::NotModified(None)), now(3.0));
     assert!(!finished.is_current && finished.message.contains("it was not asked that"), "{finished:?}");
+}
+
+/// Finding of 2026-11: where changes need approvals, what was held named a verb that is refused there.
+#[test]
+fn what_is_held_names_the_way_that_is_open() {
+    for (approved, names) in
+        [(false, "`portcullis feed accept partner --sha256 SHA256`"), (true, "`accepted = [\"SHA256\"]`")]
+    {
+        let mut bench = Bench::new(|_| {});
+        bench.takes(&hosts(100), now(0.0));
+        let settings = Settings { approved, ..bench.all() };
+        bench.keeper.reconfigure(&settings, store::restore(&settings, Some(now(0.0).wall)), now(0.0));
+        let held = bench.takes(&hosts(40), now(1.0));
+        let report = bench.report(now(1.0)).held.unwrap();
+        let way = names.replace("SHA256", &report.sha256.unwrap());
+        let remedy = report.remedy.unwrap();
+        assert!(held.message.contains(&way) && remedy.contains(&way), "{held:?} {remedy}");
+        assert_eq!(held.message.contains("feed accept"), !approved, "{held:?}");
+    }
 }
 
 #[test]
@@ -422,7 +445,8 @@ fn one_fetch_at_a_time_and_not_all_at_once() {
     assert_eq!(bench.keeper.sleep(now(9.0)), Duration::ZERO);
     assert_eq!(bench.keeper.due(now(9.0)).len(), 1);
     let many = |name: usize| Arc::new(FeedSettings::new(&name.to_string(), Source::File("/x".into()), Format::Text));
-    let settings = Settings { folder: bench.folder.path().to_owned(), feeds: (0..10).map(many).collect() };
+    let settings =
+        Settings { folder: bench.folder.path().to_owned(), feeds: (0..10).map(many).collect(), approved: false };
     let mut keeper = Keeper::new(&settings, store::restore(&settings, None), now(0.0));
     assert_eq!(keeper.due(now(0.0)).len(), 4);
     assert!(keeper.due(now(0.0)).is_empty());
@@ -455,7 +479,7 @@ fn a_feed_whose_source_stays_goes_on_and_another_begins_anew() {
 
 #[test]
 fn an_empty_keeper_sleeps() {
-    let settings = Settings { folder: Path::new("/nowhere").to_owned(), feeds: Vec::new() };
+    let settings = Settings { folder: Path::new("/nowhere").to_owned(), feeds: Vec::new(), approved: false };
     let mut keeper = Keeper::new(&settings, Vec::new(), now(0.0));
     assert!(keeper.is_empty() && keeper.due(now(0.0)).is_empty() && keeper.contents(now(0.0)).is_empty());
     assert_eq!(keeper.sleep(now(0.0)), LONGEST_SLEEP);

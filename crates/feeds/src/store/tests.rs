@@ -19,7 +19,7 @@ fn saved(texts: &[&str], findings: Vec<Finding>) -> Saved {
 }
 
 fn settings(folder: &Path, feeds: Vec<FeedSettings>) -> Settings {
-    Settings { folder: folder.to_owned(), feeds: feeds.into_iter().map(Arc::new).collect() }
+    Settings { folder: folder.to_owned(), feeds: feeds.into_iter().map(Arc::new).collect(), approved: false }
 }
 
 #[test]

@@ -92,7 +92,7 @@ fn listed(feeds: &[Feed]) -> String {
         if let Some(held) = &feed.held {
             lines.push(format!("\n{name}: an update is held back since {}", safe(&held.since)));
             lines.extend(held.reasons.iter().map(|reason| format!("  {}", safe(reason))));
-            if let Some(sha256) = &held.sha256 {
+            if held.sha256.is_some() {
                 let change = |count: u64, sample: &[String]| {
                     let more = if count > sample.len() as u64 { ", …" } else { "" };
                     if count == 0 { "0".to_owned() } else { format!("{count} ({}{more})", safe(&sample.join(", "))) }
@@ -100,7 +100,7 @@ fn listed(feeds: &[Feed]) -> String {
                 let (added, removed) =
                     (change(held.added, &held.added_sample), change(held.removed, &held.removed_sample));
                 lines.push(format!("  {} prefixes; added: {added}; removed: {removed}", held.entries));
-                lines.push(format!("  put it in force with: portcullis feed accept {name} --sha256 {}", safe(sha256)));
+                lines.extend(held.remedy.iter().map(|remedy| format!("  {}", safe(remedy))));
             }
         }
     }

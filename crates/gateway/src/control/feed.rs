@@ -35,5 +35,6 @@ fn held(held: HeldReport) -> HeldUpdate {
         added_sample: texts(held.added.1),
         removed: held.removed.0 as u64,
         removed_sample: texts(held.removed.1),
+        remedy: held.remedy,
     }
 }

@@ -424,6 +424,7 @@ impl Governing {
         if let Some(error) = trouble {
             message.push_str(&format!("; run it again, since the head file could not be written: {error}"));
         }
+        message.push_str(&crate::lending::ending::in_words(self));
         let mut performed = self.answer(message);
         performed.answer.versions = vec![shown::version(&version)];
         performed.activated = Some(version.n);

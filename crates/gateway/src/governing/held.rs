@@ -10,8 +10,8 @@ use portcullis_governance::power::Demands;
 /// What has to be signed by the version that is live.
 #[derive(Debug)]
 pub(super) struct Demanded {
-    /// Of which version that is.
-    n: u64,
+    /// Of which version that is; `None`: since when anything is demanded could not be read, and is asked for again.
+    n: Option<u64>,
     /// Nobody has to sign anything where [`Demands::loosen`] is 0.
     demands: Arc<Demands>,
 }
@@ -21,14 +21,16 @@ impl Demanded {
     pub(super) fn of(governor: &Governor) -> Self {
         let standing = governor.standing();
         let rules = standing.version.as_ref().map(|version| version.rules()).filter(|rules| rules.required);
+        let since = governor.required_since();
+        let n = since.as_ref().ok().map(|_| governor.n());
         let demands = Demands {
             approvers: standing.approvers,
             instance: standing.instance,
             loosen: rules.map_or(0, |rules| rules.loosen),
             // Where that cannot be told, always.
-            since: governor.required_since().ok().flatten().unwrap_or(i64::MIN),
+            since: since.ok().flatten().unwrap_or(i64::MIN),
         };
-        Self { n: governor.n(), demands: Arc::new(demands) }
+        Self { n, demands: Arc::new(demands) }
     }
 
     pub(super) fn demands(&self) -> &Arc<Demands> {
@@ -64,7 +66,7 @@ impl DerefMut for Held<'_> {
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
-        if self.demanded.load().n != self.governor.n() {
+        if self.demanded.load().n != Some(self.governor.n()) {
             self.demanded.store(Arc::new(Demanded::of(&self.governor)));
         }
     }
