@@ -60,9 +60,9 @@ pub use feeds::{Acceptance, Feed, FeedError, FeedName, Feeds, HeldUpdate, Locate
 pub use insight::{PolicyText, Previewed, Spike, Spikes};
 pub use risk::{Calibration, CalibrationId, Calibrations, Habit, PastLogin, PastLogins, Profile, ProfilePlace};
 pub use sessions::{Session, Sessions, WhichSessions};
-pub use status::{AuditStatus, 
-    DiskState, DiskStatus, Endpoint, GeoDatabase, Health, Listener, PolicyStatus, Provider, Reloaded, Reloads, Sink,
-    Status, Store, Upstream,
+pub use status::{
+    AuditStatus, DiskState, DiskStatus, Endpoint, GeoDatabase, Health, Listener, PolicyStatus, Provider, Reloaded,
+    Reloads, Sink, Status, Store, Upstream,
 };
 
 /// Why something was not done.

@@ -56,7 +56,12 @@ impl PolicyFiles {
     /// # Errors
     /// A sentence: why it cannot be put in place.
     pub fn with(&self, suggestion: &str) -> Result<BTreeMap<PathBuf, String>, String> {
-        let mut editing = Editing { files: self, documents: self.documents.clone(), changed: BTreeSet::new(), lists: BTreeMap::new() };
+        let mut editing = Editing {
+            files: self,
+            documents: self.documents.clone(),
+            changed: BTreeSet::new(),
+            lists: BTreeMap::new(),
+        };
         editing.put(suggestion)?;
         let Editing { documents, changed, mut lists, .. } = editing;
         for (path, document) in documents.iter().filter(|(path, _)| changed.contains(path)) {
@@ -181,7 +186,8 @@ impl Editing<'_> {
             let table = tables.iter_mut().find(|table| is_named(table, name))?;
             Some((path.clone(), table))
         });
-        let (path, table) = found.ok_or_else(|| format!("no `[[{kind}]]` of the name `{name}` stands in the files as such"))?;
+        let (path, table) =
+            found.ok_or_else(|| format!("no `[[{kind}]]` of the name `{name}` stands in the files as such"))?;
         self.changed.insert(path);
         Ok(table)
     }
@@ -222,7 +228,8 @@ impl Editing<'_> {
     fn drop_prefix(&mut self, name: &str, prefix: &str) -> Result<(), String> {
         let wanted = parse_prefix(prefix).map_err(|problem| problem.message)?;
         let is_it = |text: &str| parse_prefix(text.trim()).is_ok_and(|found| found == wanted);
-        let folders: Vec<PathBuf> = self.documents.iter().filter_map(|(path, _)| Some(path.parent()?.to_owned())).collect();
+        let folders: Vec<PathBuf> =
+            self.documents.iter().filter_map(|(path, _)| Some(path.parent()?.to_owned())).collect();
         let table = self.entry("network", name)?;
         if let Some(list) = table.get_mut("addresses").and_then(Item::as_array_mut) {
             let before = list.len();

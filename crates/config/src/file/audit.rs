@@ -60,7 +60,10 @@ impl Kind for When {
             None if text.split_ascii_whitespace().count() == 3 => match weekly(&text) {
                 Ok(weekly) => Some(Some(Schedule::Weekly(weekly))),
                 Err(problem) => {
-                    field.bad_value(problem, Some("write it as \"Mon 03:00 Europe/Berlin\", or \"*\" for every day".to_owned()));
+                    field.bad_value(
+                        problem,
+                        Some("write it as \"Mon 03:00 Europe/Berlin\", or \"*\" for every day".to_owned()),
+                    );
                     None
                 }
             },
@@ -90,7 +93,8 @@ fn weekly(text: &str) -> Result<Weekly, String> {
         return Err(not_so());
     }
     let hours = Hours::parse(&format!("{days} {time}-24:00 {zone}"), |zone| TimeZone::get(zone).ok());
-    let Hours { days, from_minute, zone, .. } = hours.map_err(|problem| problem.replace("-24:00`", "`").replace("a span of", "a time of"))?;
+    let Hours { days, from_minute, zone, .. } =
+        hours.map_err(|problem| problem.replace("-24:00`", "`").replace("a span of", "a time of"))?;
     Ok(Weekly { text: text.into(), days, minute: from_minute, zone })
 }
 

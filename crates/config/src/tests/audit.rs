@@ -43,7 +43,8 @@ fn what_is_written_is_what_holds() {
         control_routes: vec!["billing".to_owned()],
     };
     assert_eq!(folder(&format!("{STORE}{all}")).loaded().audit, Some(expected));
-    let schedule = |word: &str| folder(&format!("{STORE}[audit]\nschedule = \"{word}\"\n")).loaded().audit.unwrap().schedule;
+    let schedule =
+        |word: &str| folder(&format!("{STORE}[audit]\nschedule = \"{word}\"\n")).loaded().audit.unwrap().schedule;
     let every = |count: u64| Some(Schedule::Every(days(count)));
     assert_eq!(["off", "daily", "weekly", "monthly"].map(schedule), [None, every(1), every(7), every(30)]);
     let weekly = |text: &str, days: u8, minute: u16, zone: &str| {

@@ -285,21 +285,24 @@ fn an_eligible_assignment_stays_eligible() {
 }
 
 /// Ann is there, and Left is nobody.
-const ONCALL: &str = "[[assignment]]\nname = \"oncall\"\nrole = \"reader\"\nprincipals = [\"user:ann\", \"user:left\"]\nscope = \"*\"\n";
+const ONCALL: &str =
+    "[[assignment]]\nname = \"oncall\"\nrole = \"reader\"\nprincipals = [\"user:ann\", \"user:left\"]\nscope = \"*\"\n";
 
 fn of_left(policy: &str, beside: &[(&str, &str)]) -> (PolicyFiles, Finding) {
     let site = read(policy, beside);
     let report = audited(&site, &[], true);
-    let left = report.findings.into_iter().find(|finding| {
-        finding.principal.as_deref() == Some("user:left") && finding.id == "LP04"
-    });
+    let left = report
+        .findings
+        .into_iter()
+        .find(|finding| finding.principal.as_deref() == Some("user:left") && finding.id == "LP04");
     (site.1, left.unwrap())
 }
 
 /// In the file where the entry stands, and nothing of it but what changes.
 #[test]
 fn a_suggestion_is_put_in_place_where_the_entry_stands_and_comments_stay() {
-    let commented = format!("# Who is called at night.\n{ONCALL}# The end.\n").replace("[\"user:ann\"", "[ # in turn\n  \"user:ann\"");
+    let commented = format!("# Who is called at night.\n{ONCALL}# The end.\n")
+        .replace("[\"user:ann\"", "[ # in turn\n  \"user:ann\"");
     let roles = format!("version = 1\ninclude = [\"teams/*.toml\"]\n{ROLES}");
     let (files, left) = of_left(&roles, &[("teams/a.toml", "version = 1\n"), ("teams/b.toml", &commented)]);
     let changed = files.with(left.recommendation.toml.as_deref().unwrap()).unwrap();
@@ -367,7 +370,8 @@ fn a_text_that_says_something_else_is_not_what_was_tried() {
 /// A prefix goes out of the table or out of the list where it stands, and out of no other one.
 #[test]
 fn a_prefix_goes_out_of_the_list_in_which_it_stands() {
-    let networks = "[[network]]\nname = \"partners\"\naddresses = [\"192.0.2.7\"]\nfiles = [\"one.txt\", \"two.txt\"]\n";
+    let networks =
+        "[[network]]\nname = \"partners\"\naddresses = [\"192.0.2.7\"]\nfiles = [\"one.txt\", \"two.txt\"]\n";
     let lists = [("one.txt", "# One.\n5.6.7.0/24 # old\n"), ("two.txt", "5.6.8.0/24\n\n2a00:1450::/48 # B\n")];
     let (_, files) = read(&format!("version = 1\n{networks}"), &lists);
     let of = |prefix: &str| {

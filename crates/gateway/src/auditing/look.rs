@@ -10,8 +10,8 @@ use portcullis_config::{Loaded, PolicyFiles, ProcessEnvironment, load};
 use portcullis_governance::{Hash, Version};
 use portcullis_identity::settings::Settings as Identity;
 use portcullis_insight::audit::{
-    Activation, BreakGlassUse, GrantSet, History, Input, KnownPrincipals, PastVersion, PolicyWriters, Report, Suppression, Usage,
-    audit,
+    Activation, BreakGlassUse, GrantSet, History, Input, KnownPrincipals, PastVersion, PolicyWriters, Report,
+    Suppression, Usage, audit,
 };
 use portcullis_insight::{AuditSettings, Outlook};
 use portcullis_policy::{LintFacts, Policy, PolicyDraft, PrincipalKind};
@@ -166,8 +166,8 @@ pub(crate) fn draft_in_force(
     let on_disk = || load(config, &ProcessEnvironment).ok();
     let is_it = |loaded: &Loaded| loaded.policy.sha256() == policy.sha256();
     let found = kept().filter(is_it).or_else(|| on_disk().filter(is_it));
-    let found = found
-        .ok_or("the policy in force stands neither in the store nor in the files any more: reload first")?;
+    let found =
+        found.ok_or("the policy in force stands neither in the store nor in the files any more: reload first")?;
     let files = PolicyFiles::of(config, &found.governed)?;
     Ok((found.draft, files))
 }

@@ -179,7 +179,10 @@ mod tests {
         let (_folder, book) = book();
         for approved in [false, true] {
             let refused = suppress(&book, wanted(HIGH, "alice", 2_000), &by(1000, "alice", approved)).unwrap_err();
-            assert!(refused.contains("is about `user:Alice`") && refused.ends_with("any other operator may"), "{refused}");
+            assert!(
+                refused.contains("is about `user:Alice`") && refused.ends_with("any other operator may"),
+                "{refused}"
+            );
             assert!(book.suppressions().unwrap().is_empty());
         }
         // Under another name that is known to be hers, too.
@@ -220,7 +223,10 @@ mod tests {
         suppress(&book, wanted(CRITICAL, "ben", 5_000), &by(1, "ben", false)).unwrap();
         let all = suppressions(&book).unwrap();
         assert!(all.iter().any(|one| one.holds(CRITICAL, Severity::Critical, false, now)));
-        assert!(!all.iter().any(|one| one.holds(CRITICAL, Severity::Critical, true, now)), "once approvals are demanded it needs one");
+        assert!(
+            !all.iter().any(|one| one.holds(CRITICAL, Severity::Critical, true, now)),
+            "once approvals are demanded it needs one"
+        );
     }
 
     #[test]

@@ -47,8 +47,11 @@ impl State {
             );
             let mut event = self.event(EventKind::AuditSuppressionEnded, message);
             let severity = Some(row.severity.clone()).filter(|severity| !severity.is_empty());
-            event.finding =
-                Some(Box::new(AuditFinding { severity, fingerprint: row.fingerprint.clone(), ..AuditFinding::default() }));
+            event.finding = Some(Box::new(AuditFinding {
+                severity,
+                fingerprint: row.fingerprint.clone(),
+                ..AuditFinding::default()
+            }));
             self.shared.recorder.record(event);
             if let Err(error) = self.book().end_told(&row.fingerprint) {
                 tracing::warn!(%error, "the end of a suppression will be told again");
@@ -108,4 +111,3 @@ fn is_news(finding: &Finding, before: Option<&Report>) -> bool {
     let is_told = was.is_some_and(|was| was.is_open() && was.severity >= Severity::High);
     finding.severity >= Severity::High && finding.is_open() && !is_told
 }
-

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use jiff::Timestamp;
-use portcullis_admin::audit::{AuditAnswer, AuditRun, AuditWanted};
 use portcullis_admin::Peer;
+use portcullis_admin::audit::{AuditAnswer, AuditRun, AuditWanted};
 use portcullis_insight::audit::{Suppression, difference};
 use portcullis_store::AuditBook;
 
@@ -16,7 +16,12 @@ use crate::running::Running;
 ///
 /// # Errors
 /// A sentence: why not.
-pub(super) fn perform(running: &Running, config: &Path, wanted: &AuditWanted, by: &Peer) -> Result<AuditAnswer, String> {
+pub(super) fn perform(
+    running: &Running,
+    config: &Path,
+    wanted: &AuditWanted,
+    by: &Peer,
+) -> Result<AuditAnswer, String> {
     let Some(auditing) = running.auditing() else {
         return Err("usage is not counted: there is no `[store]`, or `[audit] enabled = false`; `portcullis audit run --offline` looks at the policy alone".to_owned());
     };

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use portcullis_admin::api::{
-    AuditStatus, DiskState, DiskStatus, Endpoint, GeoDatabase, Listener, PolicyStatus, Reloads, Sink, Status, Store, Upstream,
+    AuditStatus, DiskState, DiskStatus, Endpoint, GeoDatabase, Listener, PolicyStatus, Reloads, Sink, Status, Store,
+    Upstream,
 };
 use portcullis_config::{ProcessEnvironment, load};
 use portcullis_events::SinkStats;

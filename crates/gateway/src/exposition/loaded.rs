@@ -80,7 +80,12 @@ impl Counters {
     pub(super) fn audit(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let Some(auditing) = &self.auditing else { return Ok(()) };
         let failing = i64::from(auditing.trouble().is_some());
-        gauge(encoder, "portcullis_audit_failing", "1 while audits that are scheduled cannot be made", &[(Vec::new(), failing)])?;
+        gauge(
+            encoder,
+            "portcullis_audit_failing",
+            "1 while audits that are scheduled cannot be made",
+            &[(Vec::new(), failing)],
+        )?;
         let Some(latest) = auditing.latest() else { return Ok(()) };
         let row = |(severity, count): &(Severity, usize)| (vec![("severity", severity.as_str())], signed(*count));
         let rows: Vec<_> = latest.counts.iter().map(row).collect();

@@ -123,7 +123,8 @@ impl GrantSet {
 
 /// What bounds an assignment, by the keys of the file.
 fn bounds_of(assignment: &AssignmentDraft) -> impl Iterator<Item = &'static str> {
-    let WhenDraft { networks, hours, countries, compliant_device, assurance_mfa, max_age_s, max_risk } = &assignment.when;
+    let WhenDraft { networks, hours, countries, compliant_device, assurance_mfa, max_age_s, max_risk } =
+        &assignment.when;
     let bounds = [
         ("when.networks", networks.is_some()),
         ("when.hours", hours.is_some()),

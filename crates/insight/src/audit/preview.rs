@@ -44,7 +44,8 @@ pub(crate) fn try_all(input: &Input<'_>, model: &Model<'_>, findings: &mut [Find
         .filter_map(|place| Some((place, findings.get(place)?.edits.iter().cloned().collect::<BTreeSet<_>>())))
         .filter(|(_, edits)| !edits.is_empty())
         .partition(|(_, edits)| edits.iter().all(removes));
-    let mut trials = Trials { input, model, yields, left: MOST_TRIALS, accepted: BTreeSet::new(), last: TrialResult::default() };
+    let mut trials =
+        Trials { input, model, yields, left: MOST_TRIALS, accepted: BTreeSet::new(), last: TrialResult::default() };
     let mut withheld = Vec::new();
     trials.add(&removals, &mut withheld);
     for (place, result) in withheld {
@@ -54,7 +55,8 @@ pub(crate) fn try_all(input: &Input<'_>, model: &Model<'_>, findings: &mut [Find
         }
     }
     let together = trials.last.clone();
-    let mut proposed: Vec<(usize, TrialResult)> = removals.iter().map(|(place, _)| (*place, together.clone())).collect();
+    let mut proposed: Vec<(usize, TrialResult)> =
+        removals.iter().map(|(place, _)| (*place, together.clone())).collect();
     for (place, edits) in &mut others {
         yields();
         match trials.alone(edits) {
@@ -85,7 +87,10 @@ fn write(input: &Input<'_>, findings: &mut [Finding], proposed: Vec<(usize, Tria
         // Many findings propose the same, as those about the members of a group that is split.
         let said = said.entry(edits).or_insert_with_key(|edits| {
             if texts == 0 {
-                return Err("there are more proposals than texts can be tried in one run: those of the worst findings were".to_owned());
+                return Err(
+                    "there are more proposals than texts can be tried in one run: those of the worst findings were"
+                        .to_owned(),
+                );
             }
             texts -= 1;
             input.text.comes_to(&text, &|draft| apply(draft, edits))
@@ -104,7 +109,8 @@ fn withhold(finding: &mut Finding, result: Result<(TrialResult, &str), String>) 
     let recommendation = &mut finding.recommendation;
     match result {
         Ok((result, how)) => {
-            recommendation.withheld = Some(format!("{how}, it would refuse {} that were permitted", result.newly_denied));
+            recommendation.withheld =
+                Some(format!("{how}, it would refuse {} that were permitted", result.newly_denied));
             recommendation.preview = Some(result);
         }
         Err(why) => recommendation.withheld = Some(why),
@@ -160,7 +166,9 @@ impl Trials<'_, '_, '_> {
     /// Tries these changes and no others.
     fn alone(&mut self, edits: &BTreeSet<Edit>) -> Result<TrialResult, String> {
         if self.left == 0 {
-            return Err(format!("not tried: after {MOST_TRIALS} trials it is not known yet which proposals go together"));
+            return Err(format!(
+                "not tried: after {MOST_TRIALS} trials it is not known yet which proposals go together"
+            ));
         }
         self.left -= 1;
         (self.yields)();

@@ -121,10 +121,7 @@ mod tests {
         let critical = Suppression { severity: Some(Severity::Critical), ..good.clone() };
         let confirmed = Suppression { confirmed_by: "ben".to_owned(), ..critical.clone() };
         let holds = |one: &Suppression, approved| one.holds(&one.fingerprint, Severity::Critical, approved, at(2_000));
-        assert_eq!(
-            [holds(&critical, false), holds(&critical, true), holds(&confirmed, true)],
-            [true, false, true]
-        );
+        assert_eq!([holds(&critical, false), holds(&critical, true), holds(&confirmed, true)], [true, false, true]);
         assert!(confirmed.sentence().contains("suppressed by uid 0, confirmed by ben"), "{}", confirmed.sentence());
     }
 }

@@ -38,7 +38,8 @@ impl AuditBook {
     /// # Errors
     /// The store cannot be read.
     pub fn scheduled(&self) -> Result<Option<i64>, StoreError> {
-        let kept = self.db.query_row("SELECT value FROM kept WHERE name = ?1", [SCHEDULED], |row| row.get(0)).optional();
+        let kept =
+            self.db.query_row("SELECT value FROM kept WHERE name = ?1", [SCHEDULED], |row| row.get(0)).optional();
         kept.map_err(|error| self.error(error))
     }
 

@@ -9,7 +9,7 @@ use portcullis_insight::audit::{Finding, Report, Severity, Usage, difference, ma
 use portcullis_store::AuditBook;
 use serde_json::{Value, json};
 
-use crate::auditing::{Suppressor, Facts, Looked, from_rows, keep_run, last_report, look, past_of, suppressions};
+use crate::auditing::{Facts, Looked, Suppressor, from_rows, keep_run, last_report, look, past_of, suppressions};
 use crate::cli::args::{
     AuditCommand, AuditDiffArgs, AuditRunArgs, AuditShowArgs, AuditSuppressArgs, Format, Global, ReportArgs,
     ReportFormat,

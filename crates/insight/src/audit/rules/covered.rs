@@ -20,7 +20,10 @@ pub(super) fn look(findings: &mut Findings<'_, '_>) {
     let spent = denies(findings, &mut left).and_then(|()| networks(findings, &mut left)).is_none();
     resources(findings);
     if spent {
-        findings.skip(&[Kind::ShadowedRule], "there are too many denies and networks to compare all of them; assignments were looked at");
+        findings.skip(
+            &[Kind::ShadowedRule],
+            "there are too many denies and networks to compare all of them; assignments were looked at",
+        );
     }
 }
 
@@ -30,7 +33,14 @@ fn spend(left: &mut usize, many: usize) -> Option<()> {
     Some(())
 }
 
-fn say(findings: &mut Findings<'_, '_>, (kind, name): (RuleKind, &str), about: &str, place: Option<Place>, message: String, why: String) {
+fn say(
+    findings: &mut Findings<'_, '_>,
+    (kind, name): (RuleKind, &str),
+    about: &str,
+    place: Option<Place>,
+    message: String,
+    why: String,
+) {
     let edge = findings.edge(findings.input.usage.since()).ok();
     let seen = findings.input.usage.rule(kind, name);
     if seen.is_some_and(|seen| edge.is_some_and(|edge| i64::from(seen.last) >= edge)) {
@@ -94,7 +104,10 @@ fn includes(wider: &DenyDraft, deny: &DenyDraft, groups: &HashMap<&str, HashSet<
         everybody
             || named.contains(principal)
             || (named.contains("authenticated") && principal != "anyone")
-            || named.iter().filter_map(|name| groups.get(name.strip_prefix("group:")?)).any(|members| members.contains(principal))
+            || named
+                .iter()
+                .filter_map(|name| groups.get(name.strip_prefix("group:")?))
+                .any(|members| members.contains(principal))
     };
     let covers = |action: &str| {
         let Some(action) = WrittenAction::parse(action) else { return false };
@@ -112,7 +125,8 @@ fn includes(wider: &DenyDraft, deny: &DenyDraft, groups: &HashMap<&str, HashSet<
 
 fn is_unconditional(when: &WhenDraft) -> bool {
     let WhenDraft { networks, hours, countries, compliant_device, assurance_mfa, max_age_s, max_risk } = when;
-    let none = networks.is_none() && hours.is_none() && countries.is_none() && max_age_s.is_none() && max_risk.is_none();
+    let none =
+        networks.is_none() && hours.is_none() && countries.is_none() && max_age_s.is_none() && max_risk.is_none();
     none && !compliant_device && !assurance_mfa
 }
 
@@ -130,7 +144,8 @@ fn is_within(scope: &ScopeDraft, wider: &ScopeDraft) -> bool {
 /// Entries that say no more than holds without them.
 fn resources(findings: &mut Findings<'_, '_>) {
     for resource in &findings.input.draft.resources {
-        let ResourceDraft { route, authentication, allow, deny, sensitivity, mode, proof, public, requestable, at } = resource;
+        let ResourceDraft { route, authentication, allow, deny, sensitivity, mode, proof, public, requestable, at } =
+            resource;
         let says_nothing = *authentication == AuthenticationRule::Required
             && allow.is_empty()
             && deny.is_empty()
@@ -143,7 +158,8 @@ fn resources(findings: &mut Findings<'_, '_>) {
         }
         let shadow = if *mode == Mode::Shadow { ", and in shadow mode" } else { "" };
         let (name, place) = (&route.value, findings.place("resource", &route.value, *at));
-        let message = format!("the resource of the route `{name}` demands nothing that is not demanded without it{shadow}");
+        let message =
+            format!("the resource of the route `{name}` demands nothing that is not demanded without it{shadow}");
         say(findings, (RuleKind::Resource, name), "", place, message, "every key has its default".to_owned());
     }
 }
@@ -154,7 +170,8 @@ fn networks(findings: &mut Findings<'_, '_>, left: &mut usize) -> Option<()> {
     let by_name: HashMap<&str, &NetworkDraft> =
         draft.networks.iter().map(|network| (network.name.value.as_str(), network)).collect();
     // What is in a list that is fetched changes by itself.
-    let known = |name: &str| by_name.get(name).filter(|network| !network.unknown && !network.prefixes.is_empty()).copied();
+    let known =
+        |name: &str| by_name.get(name).filter(|network| !network.unknown && !network.prefixes.is_empty()).copied();
     for resource in &draft.resources {
         for (list, key) in [(&resource.allow, "allow"), (&resource.deny, "deny")] {
             let list: Vec<&str> =
@@ -167,7 +184,8 @@ fn networks(findings: &mut Findings<'_, '_>, left: &mut usize) -> Option<()> {
                     .filter(|(other, _)| *other != index)
                     .filter_map(|(other, name)| Some((other, known(name)?)))
                     .collect();
-                let work = |(_, other): &(usize, &NetworkDraft)| other.prefixes.len().saturating_mul(network.prefixes.len());
+                let work =
+                    |(_, other): &(usize, &NetworkDraft)| other.prefixes.len().saturating_mul(network.prefixes.len());
                 spend(left, others.iter().map(work).fold(others.len(), usize::saturating_add))?;
                 let wider = others.iter().find(|(other, wider)| {
                     within(&network.prefixes, &wider.prefixes)
@@ -175,7 +193,8 @@ fn networks(findings: &mut Findings<'_, '_>, left: &mut usize) -> Option<()> {
                 });
                 let Some((_, wider)) = wider else { continue };
                 let (wider, route) = (&wider.name.value, &resource.route.value);
-                let message = format!("the network `{name}` in `{key}` of the route `{route}` adds nothing to `{wider}`");
+                let message =
+                    format!("the network `{name}` in `{key}` of the route `{route}` adds nothing to `{wider}`");
                 let about = format!("{route} {key} {wider}");
                 let place = findings.place("resource", route, resource.at);
                 let why = format!("each of its {} prefixes lies in one of `{wider}`", network.prefixes.len());

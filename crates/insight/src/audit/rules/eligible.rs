@@ -67,7 +67,12 @@ fn not_looked_at(findings: &mut Findings<'_, '_>, why: &str) {
     findings.not_looked_at.entry(Kind::UnusedRoleBinding.id().to_owned()).or_insert_with(|| why.to_owned());
 }
 
-fn report(findings: &mut Findings<'_, '_>, assignment: &AssignmentDraft, (principal, granted): (&str, i64), last: Option<i64>) {
+fn report(
+    findings: &mut Findings<'_, '_>,
+    assignment: &AssignmentDraft,
+    (principal, granted): (&str, i64),
+    last: Option<i64>,
+) {
     let (name, role, days) = (&assignment.name.value, &assignment.role.value, findings.days());
     let said = Said {
         principal: Some(principal),

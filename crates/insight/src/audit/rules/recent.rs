@@ -26,12 +26,15 @@ pub(super) fn look(findings: &mut Findings<'_, '_>) {
     let now = findings.input.now.as_second();
     let all: Vec<(&Change, Vec<Given<'_>>)> = findings.input.history.given().collect();
     let edge = now.saturating_sub(RECENT_S);
-    let (earlier, recent): (Vec<_>, Vec<_>) =
-        all.into_iter().filter(|(version, given)| !given.is_empty() || !version.widened.is_empty()).partition(|(version, _)| version.at < edge);
-    let count: usize = recent.iter().map(|(_, given)| given.len()).sum();
-    let flood: Vec<String> = flood(findings.input.history.given().map(|(version, given)| (version.at, given.len())), now, count)
+    let (earlier, recent): (Vec<_>, Vec<_>) = all
         .into_iter()
-        .collect();
+        .filter(|(version, given)| !given.is_empty() || !version.widened.is_empty())
+        .partition(|(version, _)| version.at < edge);
+    let count: usize = recent.iter().map(|(_, given)| given.len()).sum();
+    let flood: Vec<String> =
+        flood(findings.input.history.given().map(|(version, given)| (version.at, given.len())), now, count)
+            .into_iter()
+            .collect();
     let now_granted = GrantSet::of(findings.input.draft);
     for (version, given) in &recent {
         let mut reasons: Vec<String> = flood.iter().cloned().collect();
@@ -101,7 +104,11 @@ fn unusual_hour(earlier: &[(&Change, Vec<Given<'_>>)], at: i64, zone: &TimeZone)
     let near = earlier.iter().any(|(version, _)| is_near(version.at));
     let day = if weekend { "a weekend" } else { "a working day" };
     (!near).then(|| {
-        format!("granted around {hour}:00 {} of {day}, when none of {} earlier changes was made", zone.iana_name().unwrap_or("UTC"), earlier.len())
+        format!(
+            "granted around {hour}:00 {} of {day}, when none of {} earlier changes was made",
+            zone.iana_name().unwrap_or("UTC"),
+            earlier.len()
+        )
     })
 }
 

@@ -92,7 +92,10 @@ fn subsets(findings: &mut Findings<'_, '_>, sets: &[(&str, Position, Permitted<'
         let rarest = set.iter().filter_map(|unit| with.get(unit)).min_by_key(|roles| roles.len());
         let Some(candidates) = rarest else { continue };
         if left < candidates.len() {
-            return findings.skip(&[Kind::DuplicateRole], "there are too many roles with common permissions to compare all of them");
+            return findings.skip(
+                &[Kind::DuplicateRole],
+                "there are too many roles with common permissions to compare all of them",
+            );
         }
         left -= candidates.len();
         let mut larger: Vec<(usize, &str)> = Vec::new();

@@ -14,7 +14,8 @@ use portcullis_policy::{
 
 use super::usage::Usage;
 use super::{
-    Activation, AuditSettings, BreakGlassUse, Finding, History, Input, KnownPrincipals, PolicyText, PolicyWriters, Report, Suppression, audit,
+    Activation, AuditSettings, BreakGlassUse, Finding, History, Input, KnownPrincipals, PolicyText, PolicyWriters,
+    Report, Suppression, audit,
 };
 
 pub(super) const DAY: i64 = 86_400;

@@ -108,8 +108,11 @@ impl PolicyText for Choosy {
 #[test]
 fn a_text_is_given_out_only_where_it_comes_to_what_was_tried() {
     let text = Choosy::default();
-    let mut findings =
-        vec![dropping("idle0", Severity::Medium), dropping("idle1", Severity::Medium), dropping("idle1", Severity::Low)];
+    let mut findings = vec![
+        dropping("idle0", Severity::Medium),
+        dropping("idle1", Severity::Medium),
+        dropping("idle1", Severity::Low),
+    ];
     tried(&twice(), &mut findings, &text);
     let held = &findings[0].recommendation;
     assert_eq!((held.toml.as_ref(), findings[0].edits.len()), (None, 0));

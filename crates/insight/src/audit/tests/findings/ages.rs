@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{reader};
+use super::reader;
 use crate::audit::tests::{DAY, NOW, Site};
 use crate::audit::{GrantSet, History, PastVersion};
 

@@ -3,8 +3,8 @@
 use portcullis_policy::{AuthenticationRule, Mode, NetworkDraft, ResourceDraft, ScopeDraft, WhenDraft};
 
 use super::{pairs, reader};
+use crate::audit::Severity;
 use crate::audit::tests::{DAY, NOW, Site};
-use crate::audit::{Severity};
 
 #[test]
 fn lp05_everything_everywhere_is_a_wildcard() {

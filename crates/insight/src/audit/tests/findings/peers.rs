@@ -1,7 +1,7 @@
 //! LP07 and LP18: what peers do not hold, and what they do.
 
+use crate::audit::Severity;
 use crate::audit::tests::{Site, at};
-use crate::audit::{Severity};
 
 #[test]
 fn lp07_a_role_that_no_peer_holds_is_out_of_the_ordinary() {

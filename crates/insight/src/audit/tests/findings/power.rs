@@ -3,7 +3,7 @@
 use portcullis_policy::{ExclusiveDraft, ScopeDraft};
 
 use super::{pairs, reader};
-use crate::audit::tests::{Site};
+use crate::audit::tests::Site;
 use crate::audit::{PolicyWriters, Severity};
 
 #[test]
@@ -94,7 +94,8 @@ fn lp11_what_has_ended_and_what_was_meant_to_end() {
     site.grant("temp-fix", "reader", &["user:alice"]);
     site.grant("template", "reader", &["user:alice"]);
     site.grant("old", "reader", &["user:alice"]).expires = Some(super::super::now());
-    site.grant("young", "reader", &["user:alice"]).expires = Some(super::super::now() + jiff::SignedDuration::from_secs(1));
+    site.grant("young", "reader", &["user:alice"]).expires =
+        Some(super::super::now() + jiff::SignedDuration::from_secs(1));
     let report = site.run();
     let found: Vec<&str> = report
         .findings

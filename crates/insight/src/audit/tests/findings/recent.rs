@@ -102,18 +102,34 @@ fn lp08_what_is_made_wider_is_granted_too() {
         past.push(version(13, NOW - 3 * DAY + (hour - 12) * 3_600, &site.draft));
         site.history = Some(History::new(past));
         let report = site.run();
-        let found: Vec<&str> =
-            report.findings.iter().filter(|finding| finding.id == "LP08").map(|finding| finding.message.as_str()).collect();
+        let found: Vec<&str> = report
+            .findings
+            .iter()
+            .filter(|finding| finding.id == "LP08")
+            .map(|finding| finding.message.as_str())
+            .collect();
         assert_eq!(found.len(), expected.len(), "{found:?}");
         for (said, part) in found.iter().zip(expected) {
             assert!(said.contains(part) && said.contains("around 3:00 UTC of a working day"), "{said}");
         }
     };
-    check(&|draft| draft.roles[0].permissions[0].actions.push("PUT /a".to_owned().into()), 3, &["the role `reader` was given `PUT /a`"]);
+    check(
+        &|draft| draft.roles[0].permissions[0].actions.push("PUT /a".to_owned().into()),
+        3,
+        &["the role `reader` was given `PUT /a`"],
+    );
     check(&|draft| draft.roles[0].permissions[0].actions.push("PUT /a".to_owned().into()), 12, &[]);
-    check(&|draft| draft.roles[0].inherits = vec!["root".to_owned().into()], 3, &["`reader` was given what `root` permits"]);
+    check(
+        &|draft| draft.roles[0].inherits = vec!["root".to_owned().into()],
+        3,
+        &["`reader` was given what `root` permits"],
+    );
     check(&|draft| draft.assignments[0].scope = ScopeDraft::All, 3, &["`readers` was made to cover `*`"]);
-    check(&|draft| draft.assignments[0].when.assurance_mfa = false, 3, &["`when.assurance` was taken off the assignment `readers`"]);
+    check(
+        &|draft| draft.assignments[0].when.assurance_mfa = false,
+        3,
+        &["`when.assurance` was taken off the assignment `readers`"],
+    );
     check(&|draft| draft.assignments[0].activation = None, 3, &["`activation` was taken off the assignment `readers`"]);
     // What is narrowed is not, nor what is new: who is in a new role was granted that.
     check(&|draft| draft.assignments[0].when.compliant_device = true, 3, &[]);
@@ -138,8 +154,12 @@ fn lp08_the_hour_is_that_of_the_zone() {
         site.draft.assignments[0].principals = (0..15).map(|number| format!("user:u{number}").into()).collect();
         site.history = Some(versions(15, gives, when, |_| "ana", &site));
         let report = site.run();
-        let found: Vec<&str> =
-            report.findings.iter().filter(|finding| finding.id == "LP08").map(|finding| finding.message.as_str()).collect();
+        let found: Vec<&str> = report
+            .findings
+            .iter()
+            .filter(|finding| finding.id == "LP08")
+            .map(|finding| finding.message.as_str())
+            .collect();
         assert_eq!(found.len(), usize::from(expected.is_some()), "{zone}: {found:?}");
         assert!(found.iter().all(|said| said.contains(expected.unwrap())), "{found:?}");
     };

@@ -35,7 +35,10 @@ fn lp16_a_role_that_is_written_again_in_a_larger_one() {
     assert_eq!(site.found("LP16"), pairs(&[("", "editor"), ("", "reader")]));
     let report = site.run();
     let finding = report.findings.iter().find(|finding| finding.permission.as_deref() == Some("reader")).unwrap();
-    assert_eq!((finding.severity, finding.evidence.facts[0].as_str()), (Severity::Info, "all 2 permissions are among the 4 of `editor`"));
+    assert_eq!(
+        (finding.severity, finding.evidence.facts[0].as_str()),
+        (Severity::Info, "all 2 permissions are among the 4 of `editor`")
+    );
     // What is inherited is written once.
     for (role, parent) in [(1, "reader"), (2, "editor")] {
         site.draft.roles[role].inherits = vec![parent.to_owned().into()];
@@ -69,15 +72,27 @@ fn lp17_denies_that_another_one_includes() {
     };
     check(&|_, _| {}, &["narrow"], "as it is");
     check(&|_, narrow| narrow.principals[0].value = "user:eve".to_owned(), &[], "somebody else");
-    check(&|wider, _| wider.principals[0].value = "anyone".to_owned(), &["alice-reads", "narrow"], "everybody, and so what Alice is granted");
+    check(
+        &|wider, _| wider.principals[0].value = "anyone".to_owned(),
+        &["alice-reads", "narrow"],
+        "everybody, and so what Alice is granted",
+    );
     check(&|_, narrow| narrow.actions[1].value = "DELETE /b".to_owned(), &[], "another method");
     check(&|_, narrow| narrow.actions[1].value = "* /b".to_owned(), &[], "more methods");
     check(&|_, narrow| narrow.actions[0].value = "GET /c".to_owned(), &[], "another path");
     check(&|wider, _| wider.scope = ScopeDraft::Routes(vec!["app".to_owned().into()]), &[], "on one route");
     check(&|wider, _| wider.when.compliant_device = true, &[], "under a condition");
-    check(&|wider, _| wider.expires = Some(super::super::now() + jiff::SignedDuration::from_hours(1)), &[], "for an hour");
+    check(
+        &|wider, _| wider.expires = Some(super::super::now() + jiff::SignedDuration::from_hours(1)),
+        &[],
+        "for an hour",
+    );
     check(&|wider, _| wider.mode = Mode::Shadow, &[], "the wider one is only tried");
-    check(&|wider, narrow| *narrow = DenyDraft { name: "also".to_owned().into(), ..wider.clone() }, &["wide"], "of two that say the same the later one");
+    check(
+        &|wider, narrow| *narrow = DenyDraft { name: "also".to_owned().into(), ..wider.clone() },
+        &["wide"],
+        "of two that say the same the later one",
+    );
     check(&|_, narrow| narrow.expires = Some(super::super::now()), &["narrow"], "it is over");
     // One that has decided within the window is not called shadowed.
     let mut site = reader();
@@ -106,8 +121,12 @@ fn lp17_resources_and_networks_that_decide_nothing() {
             network("fetched", &["5.6.0.0/16"], true),
         ];
         let all = |names: &[&str]| names.iter().map(|name| (*name).to_owned().into()).collect();
-        site.draft.resources =
-            vec![ResourceDraft { route: "app".to_owned().into(), allow: all(allow), deny: all(deny), ..ResourceDraft::default() }];
+        site.draft.resources = vec![ResourceDraft {
+            route: "app".to_owned().into(),
+            allow: all(allow),
+            deny: all(deny),
+            ..ResourceDraft::default()
+        }];
         let found: Vec<String> = site.found("LP17").into_iter().map(|(_, name)| name).collect();
         assert_eq!(found, expected, "{what}");
     };

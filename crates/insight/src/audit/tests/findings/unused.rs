@@ -237,7 +237,8 @@ fn lp02_of_an_eligible_assignment_that_nobody_activates() {
     let check = |change: &dyn Fn(&mut Site), expected: &[&str], what: &str| {
         let mut site = reader();
         site.role("root", &["* /root"]);
-        site.grant("oncall", "root", &["user:ann", "user:ben", "group:sre"]).activation = Some(ActivationRules::of(3_600));
+        site.grant("oncall", "root", &["user:ann", "user:ben", "group:sre"]).activation =
+            Some(ActivationRules::of(3_600));
         change(&mut site);
         let found: Vec<String> = site.found("LP02").into_iter().map(|(who, _)| who).collect();
         assert_eq!(found, expected, "{what}");
@@ -248,9 +249,21 @@ fn lp02_of_an_eligible_assignment_that_nobody_activates() {
         at: NOW - days * DAY,
     };
     check(&|_| {}, &["group:sre", "user:ann", "user:ben"], "nobody ever did");
-    check(&|site| site.activations = Some(vec![activated("user:ann", 90)]), &["user:ben"], "one of them did, as may have others of the group");
-    check(&|site| site.activations = Some(vec![activated("user:ann", 91)]), &["group:sre", "user:ann", "user:ben"], "too long ago");
-    check(&|site| site.activations = Some(vec![activated("user:eve", 1)]), &["user:ann", "user:ben"], "somebody of the group did");
+    check(
+        &|site| site.activations = Some(vec![activated("user:ann", 90)]),
+        &["user:ben"],
+        "one of them did, as may have others of the group",
+    );
+    check(
+        &|site| site.activations = Some(vec![activated("user:ann", 91)]),
+        &["group:sre", "user:ann", "user:ben"],
+        "too long ago",
+    );
+    check(
+        &|site| site.activations = Some(vec![activated("user:eve", 1)]),
+        &["user:ann", "user:ben"],
+        "somebody of the group did",
+    );
     check(&|site| site.history = Some(History::of_one(&site.draft, NOW - 89 * DAY)), &[], "it is too young");
     check(&|site| site.draft.assignments[1].mode = Mode::Shadow, &[], "it is only tried");
     check(&|site| site.activations = None, &[], "nobody writes it down");
