@@ -37,7 +37,7 @@ pub(super) fn look(findings: &mut Findings<'_, '_>) {
             .collect();
     let now_granted = GrantSet::of(findings.input.draft);
     for (version, given) in &recent {
-        let mut reasons: Vec<String> = flood.iter().cloned().collect();
+        let mut reasons: Vec<String> = flood.to_vec();
         reasons.extend(unusual_hour(&earlier, version.at, &findings.input.settings.zone));
         reasons.extend(unusual_author(&earlier, &version.by));
         if reasons.is_empty() {
