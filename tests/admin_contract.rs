@@ -61,7 +61,7 @@ fn act(target: &'static str, body: Value, status: u16, event: &'static str) -> C
     Case { method: "post", target, body, status, event: Some(event) }
 }
 
-/// In this order: some need what others made. `$change`, `$run` and `$finding` are what was last answered.
+/// In this order: some need what others made. `$change`, `$run`, `$finding` and `$own` are what was last answered.
 fn cases() -> Vec<Case> {
     let by = || json!({ "name": null, "reason": "case 4711", "ticket": null });
     let whom = || json!({ "on": "192.0.2.7" });
@@ -212,6 +212,12 @@ fn cases() -> Vec<Case> {
             "admin.audit_suppress",
         ),
         act(
+            "/v1/audit/suppress",
+            json!({ "verb": "suppress", "fingerprint": "$own", "owner": "ops", "reason": "known", "until": tomorrow() }),
+            409,
+            "admin.audit_suppress",
+        ),
+        act(
             "/v1/audit/unsuppress",
             json!({ "verb": "unsuppress", "fingerprint": "$finding" }),
             200,
@@ -286,10 +292,14 @@ impl Made {
         let places = [
             ("/v1/govern/propose", "$change", "/changes/0/id"),
             ("/v1/audit/runs", "$run", "/runs/0/run"),
-            ("/v1/audit/show", "$finding", "/report/findings/0/fingerprint"),
             ("/v1/backups/create", "$backup", "/backups/0/name"),
             ("/v1/events/search", "$event", "/events/0/id"),
         ];
+        // One about somebody else, and one about whoever asks.
+        for finding in answer.pointer("/report/findings").and_then(Value::as_array).into_iter().flatten() {
+            let name = if finding["principal"] == "user:alice" { "$own" } else { "$finding" };
+            self.0.insert(name, finding["fingerprint"].as_str().unwrap().to_owned());
+        }
         for (_, name, place) in places.iter().filter(|(at, ..)| *at == target) {
             let found = answer.pointer(place).and_then(Value::as_str);
             self.0.insert(name, found.unwrap_or_else(|| panic!("{target}: {answer:#}")).to_owned());

@@ -121,6 +121,11 @@ fn what_is_not_used_is_found_and_what_is_proposed_works() {
         told.iter().filter(|event| event["message"].as_str().unwrap().starts_with("LP05 wildcard_grant")).count();
     assert_eq!(wildcard, 1, "once, though there were several runs: {told:#?}");
     assert_eq!((&told[0]["severity"], &told[0]["decision"]), (&"high".into(), &Value::Null));
+    let fields = &told.iter().find(|event| event["finding"]["id"] == "LP05").unwrap()["finding"];
+    assert_eq!((&fields["type"], &fields["permission"]), (&"wildcard_grant".into(), &"* /**".into()), "{fields}");
+    let by_report = of(&report, "LP05")[0];
+    assert_eq!(fields["fingerprint"], by_report["fingerprint"], "{fields}");
+    assert!(fields["run"].is_string() && fields["principal"] == by_report["principal"], "{fields}");
 }
 
 #[test]
@@ -151,6 +156,17 @@ fn runs_are_kept_compared_and_suppressed_with_and_without_a_gateway() {
     let only = ["audit", "run", "--only", "LP05", "-o", "json"];
     let finished = run(&gateway.site, &only);
     assert_eq!((code(&finished), &json(&finished)["findings"][0]["status"]), (Some(0), &"suppressed".into()));
+    // What is open is counted for metrics and shown by status.
+    let open = json(&run(&gateway.site, &["audit", "run", "-o", "json"]));
+    let high = open["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|one| one["severity"] == "high" && one["status"] != "suppressed");
+    assert_eq!(gateway.metric("portcullis_audit_findings{severity=\"high\"}"), Some(high.count() as f64));
+    assert_eq!(gateway.metric("portcullis_audit_failing"), Some(0.0));
+    let status = run(&gateway.site, &["status"]).stdout.join("\n");
+    assert!(status.contains(&format!("audit    {} of ", open["run"].as_str().unwrap())), "{status}");
     let config = gateway.site.path("portcullis.toml");
     assert_eq!(gateway.process.stop(PATIENCE).code(), Some(0));
     let recorded = gateway.events.all();

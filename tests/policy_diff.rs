@@ -28,13 +28,22 @@ fn policy(principals: &str, more: &str) -> String {
 
 /// The exit status, and what the comparison of the two policies says as JSON.
 fn compared(before: &str, after: &str) -> (Option<i32>, Value) {
+    compared_with(before, after, &[])
+}
+
+fn compared_with(before: &str, after: &str, options: &[&str]) -> (Option<i32>, Value) {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
     write("portcullis.toml", GATEWAY);
     write("before.toml", before);
     write("after.toml", after);
     let arguments = ["-c", "portcullis.toml", "-o", "json", "policy", "diff", "before.toml", "after.toml"];
-    let finished = portcullis().cwd(folder.path()).args(arguments).args(["--at", "2026-11-23T10:00:00Z"]).run(PATIENCE);
+    let finished = portcullis()
+        .cwd(folder.path())
+        .args(arguments)
+        .args(["--at", "2026-11-23T10:00:00Z"])
+        .args(options)
+        .run(PATIENCE);
     let said = serde_json::from_str(&finished.stdout.join("\n")).unwrap_or(Value::Null);
     (finished.status.code(), said)
 }
@@ -68,6 +77,21 @@ fn a_new_grant_loosens_and_a_new_deny_tightens() {
         "[[deny]]\nname = \"no\"\nprincipals = [\"user:alice\"]\nactions = [\"GET /invoices/7\"]\nscope = \"*\"\n";
     let (code, said) = compared(&before, &policy("\"user:alice\", \"user:carol\"", deny));
     assert_eq!((code, said["effect"].as_str()), (Some(1), Some("mixed")), "{said:#}");
+}
+
+/// A gate against new access lets through what only tightens.
+#[test]
+fn what_makes_the_exit_code_one_can_be_said() {
+    let (few, more) = (policy("\"user:alice\"", ""), policy("\"user:alice\", \"user:carol\"", ""));
+    let deny =
+        "[[deny]]\nname = \"no\"\nprincipals = [\"user:alice\"]\nactions = [\"GET /invoices/7\"]\nscope = \"*\"\n";
+    let both = policy("\"user:alice\", \"user:carol\"", deny);
+    for (before, after, expected) in
+        [(&few, &few, [0, 0, 0]), (&few, &more, [1, 1, 0]), (&more, &few, [1, 0, 0]), (&few, &both, [1, 1, 0])]
+    {
+        let codes = ["any", "loosens", "never"].map(|what| compared_with(before, after, &["--fail-on", what]).0);
+        assert_eq!(codes, expected.map(Some), "{before} {after}");
+    }
 }
 
 #[test]

@@ -77,7 +77,8 @@ pub use questions::{Allowed, Explained, PolicyInForce, PolicyQuestion, SupposedR
 pub use risk::{Calibration, CalibrationId, Calibrations, Habit, PastLogin, PastLogins, Profile, ProfilePlace};
 pub use sessions::{Session, Sessions, WhichSessions};
 pub use status::{
-    DiskState, DiskStatus, Endpoint, FileProblem, GeoDatabase, Health, Listener, PolicyStatus, Provider, Reloaded,
+    AuditStatus, DiskState, DiskStatus, Endpoint, FileProblem, GeoDatabase, Health, Listener, PolicyStatus, Provider,
+    Reloaded,
     Reloads, Sink, Status, Store, Upstream,
 };
 

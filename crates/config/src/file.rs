@@ -39,7 +39,9 @@ mod user_file;
 
 pub(crate) use access::{Access, MOST as ACCESS_MOST};
 pub(crate) use alert::{Alert, Silence};
-pub(crate) use audit::{Audit, DENIALS as AUDIT_DENIALS, KEPT as AUDIT_KEPT, PEERS as AUDIT_PEERS, Schedule};
+pub(crate) use audit::{
+    Audit, DENIALS as AUDIT_DENIALS, KEPT as AUDIT_KEPT, PEERS as AUDIT_PEERS, When as AuditWhen, Zone as AuditZone,
+};
 pub(crate) use case::read_case_file;
 pub(crate) use case::{Address, CaseName, Host, Need, OrUnknown, Reason, Request, StatedPrincipal};
 pub(crate) use client::{AT_INTROSPECTION, AT_LOGIN, CLIENT_ALGORITHMS, CLIENT_PROOFS, ClientAudiences};

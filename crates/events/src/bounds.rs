@@ -166,6 +166,12 @@ impl Bounds {
             self.text("alert.runbook", &mut alert.runbook, REFERRER_BYTES);
             self.bytes = self.bytes.saturating_add(size_of::<crate::event::Alert>());
         }
+        if let Some(finding) = &mut event.finding {
+            self.text("finding.principal", &mut finding.principal, TEXT_BYTES);
+            self.text("finding.permission", &mut finding.permission, TEXT_BYTES);
+            self.text("finding.run", &mut finding.run, TEXT_BYTES);
+            self.bytes = self.bytes.saturating_add(size_of::<crate::event::AuditFinding>());
+        }
     }
 
     fn text(&mut self, key: &'static str, text: &mut Option<String>, most: usize) {

@@ -99,6 +99,9 @@ pub struct Event {
     /// The alert that fired. Present only in events of kind `alert.*`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub alert: Option<Box<Alert>>,
+    /// What an audit has found. Present only in events of kind `audit.finding` and `audit.suppression_ended`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub finding: Option<Box<AuditFinding>>,
     /// The keys whose value was cut to its bound. Present only where something was cut.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub truncated: Vec<&'static str>,
@@ -144,6 +147,7 @@ impl Event {
             latency_us: Latency::default(),
             facts: None,
             alert: None,
+            finding: None,
             truncated: Vec::new(),
             checkpoint: None,
             integrity: Unchained,

@@ -4,7 +4,9 @@
 mod directories;
 mod look;
 mod rows;
+mod scheduled;
 mod suppressing;
+mod telling;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,15 +14,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use jiff::Timestamp;
-use portcullis_events::{Answer, Event, EventKind};
-use portcullis_insight::audit::{Finding, Report, Severity, Suppression, Usage};
+use portcullis_insight::audit::{Report, Suppression, Usage};
 use portcullis_policy::RuleKind;
 use portcullis_proxy::Shared;
 use portcullis_proxy::usage::Used;
 use portcullis_store::{AuditBook, Database, StoreError};
-use uuid::Uuid;
 
 use crate::governing::Governing;
 use crate::insight::Insight;
@@ -28,6 +28,8 @@ use crate::yielding::{Priority, yielding};
 
 pub(crate) use look::{Facts, Looked, draft_in_force, look, past_of};
 pub(crate) use rows::{from_rows, suppression_of, to_rows};
+pub(crate) use scheduled::Latest;
+use scheduled::Scheduled;
 pub(crate) use suppressing::{Suppressor, suppress};
 
 /// How often what was counted is taken.
@@ -44,12 +46,12 @@ const FIRST_LOOK: Duration = Duration::from_secs(5);
 const PRUNE: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long a process must have run before it is believed that its clock is right: then what is later than now is taken to be of now.
 const SETTLED: Duration = Duration::from_secs(60 * 60);
+/// What is said to who wants one while one is being made.
+const ANOTHER: &str = "another audit is being made";
 /// By how much a time may be later than now, in seconds.
 const AHEAD_S: i64 = 5 * 60;
 const FORGOTTEN_AFTER_S: i64 = 400 * 24 * 60 * 60;
 const MONTH_S: i64 = 32 * 24 * 60 * 60;
-/// Events of one run, each of a new finding.
-const MOST_EVENTS: usize = 50;
 /// Runs of one second and of the same findings.
 const MOST_OF_A_NAME: u32 = 1_000;
 
@@ -74,8 +76,10 @@ struct State {
     insight: Option<Arc<Insight>>,
     /// Held while an audit is made, so that only one is at a time.
     looking: Mutex<()>,
-    /// When this process made one last: by a clock that nobody sets.
-    made: Mutex<Option<Instant>>,
+    /// How scheduled audits do.
+    scheduled: Mutex<Scheduled>,
+    /// What the last audit came to.
+    latest: ArcSwapOption<Latest>,
 }
 
 /// What an earlier process has counted.
@@ -117,6 +121,11 @@ impl Auditing {
         shared: &Arc<Shared>,
     ) -> std::io::Result<Self> {
         let Begun { usage, book } = begun;
+        let latest = last_report(&book).unwrap_or_else(|error| {
+            tracing::warn!(error, "the last audit cannot be read");
+            None
+        });
+        let latest = latest.as_ref().map(Latest::of);
         let state = Arc::new(State {
             shared: Arc::clone(shared),
             usage: Mutex::new(usage),
@@ -125,7 +134,8 @@ impl Auditing {
             governing,
             insight,
             looking: Mutex::new(()),
-            made: Mutex::new(None),
+            scheduled: Mutex::default(),
+            latest: ArcSwapOption::from(latest.map(Arc::new)),
         });
         let stop = Arc::new(AtomicBool::new(false));
         let (taking, stopped) = (Arc::clone(&state), Arc::clone(&stop));
@@ -153,6 +163,16 @@ impl Auditing {
     /// What audits are kept with: asked for a moment.
     pub(crate) fn with_book<T>(&self, ask: impl FnOnce(&AuditBook) -> Result<T, StoreError>) -> Result<T, String> {
         ask(&self.state.book()).map_err(|error| error.to_string())
+    }
+
+    /// What the last audit came to; `None`: none is kept.
+    pub(crate) fn latest(&self) -> Option<Arc<Latest>> {
+        self.state.latest.load_full()
+    }
+
+    /// Why the audits that are scheduled are not made; `None`: they are.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        self.state.scheduled.lock().unwrap_or_else(PoisonError::into_inner).trouble()
     }
 
     /// Takes and writes what is left.
@@ -257,26 +277,8 @@ impl State {
         }
     }
 
-    fn audit_if_due(&self) {
-        let Some(every) = self.facts.load().settings.as_ref().and_then(|settings| settings.every) else { return };
-        let last = match self.book().runs() {
-            Ok(runs) => runs.first().map(|(_, at)| *at),
-            Err(error) => {
-                tracing::warn!(%error, "it cannot be said when the last audit was");
-                return;
-            }
-        };
-        let since = self.made.lock().unwrap_or_else(PoisonError::into_inner).map(|made| made.elapsed());
-        if !is_due(since, last, every, Timestamp::now().as_second()) {
-            return;
-        }
-        if let Err(error) = self.audit(&self.facts.load().config.clone()) {
-            tracing::error!(error, "the scheduled audit was not made");
-        }
-    }
-
     fn audit(&self, config: &Path) -> Result<Report, String> {
-        let Ok(_looking) = self.looking.try_lock() else { return Err("another audit is being made".to_owned()) };
+        let Ok(_looking) = self.looking.try_lock() else { return Err(ANOTHER.to_owned()) };
         self.take();
         let facts = self.facts.load_full();
         let settings = facts.settings.clone().unwrap_or_default();
@@ -308,103 +310,10 @@ impl State {
         })??;
         let keep = self.facts.load().settings.as_ref().map_or(1, |settings| settings.keep);
         keep_run(&mut self.book(), &mut report, keep)?;
-        *self.made.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        self.latest.store(Some(Arc::new(Latest::of(&report))));
         self.tell(&report, before.as_ref());
         Ok(report)
     }
-
-    /// One event of each suppression that was made or lifted while no gateway could tell it.
-    fn tell_untold(&self) {
-        let untold = self.book().untold();
-        let untold = untold.unwrap_or_else(|error| {
-            tracing::warn!(%error, "it cannot be said what was done to audits while no gateway ran");
-            Vec::new()
-        });
-        for (n, at, message) in untold {
-            let at = Timestamp::from_second(at).map(|at| at.to_string()).unwrap_or_default();
-            let mut event = self.event(EventKind::AdminAuditSuppress, format!("in the store, at {at}: {message}"));
-            event.decision = Some(Answer::Permit);
-            event.identity.kind = Some("operator");
-            self.shared.recorder.record(event);
-            if let Err(error) = self.book().told(n) {
-                tracing::warn!(%error, "what was told of audits will be told again");
-                return;
-            }
-        }
-    }
-
-    /// One event of each suppression that is over: what it is about counts again.
-    fn tell_ended(&self, now: i64) {
-        let ended = self.book().ended(now);
-        let ended = ended.unwrap_or_else(|error| {
-            tracing::warn!(%error, "it cannot be said which suppressions are over");
-            Vec::new()
-        });
-        for row in ended {
-            let until = Timestamp::from_second(row.until).map(|until| until.to_string()).unwrap_or_default();
-            let message = format!(
-                "the finding {} is not suppressed any more since {until}, and counts again if it is still there: {} ({})",
-                row.fingerprint, row.reason, row.owner
-            );
-            self.record(EventKind::AuditSuppressionEnded, message, None);
-            if let Err(error) = self.book().end_told(&row.fingerprint) {
-                tracing::warn!(%error, "the end of a suppression will be told again");
-                return;
-            }
-        }
-    }
-
-    /// One event of the run, and one of each finding that is high or worse and is new, has become so, or is suppressed no longer.
-    fn tell(&self, report: &Report, before: Option<&Report>) {
-        let counts = report.counts();
-        let words: Vec<String> =
-            counts.iter().map(|(severity, count)| format!("{count} {}", severity.as_str())).collect();
-        let message = format!(
-            "audit {}: {} findings are open: {}",
-            report.run,
-            counts.iter().map(|(_, count)| count).sum::<usize>(),
-            words.join(", ")
-        );
-        tracing::info!("{message}");
-        self.record(EventKind::AuditCompleted, message, None);
-        for finding in report.findings.iter().filter(|finding| is_news(finding, before)).take(MOST_EVENTS) {
-            let message =
-                format!("{} {}: {} (fingerprint {})", finding.id, finding.kind, finding.message, finding.fingerprint);
-            self.record(EventKind::AuditFinding, message, finding.place.as_ref().map(|place| place.name.as_str()));
-        }
-    }
-
-    fn event(&self, kind: EventKind, message: String) -> Event {
-        let mut event = Event::new(kind, Uuid::now_v7(), Timestamp::now());
-        let snapshot = self.shared.snapshot().load();
-        event.policy.version = Some(snapshot.policy.version());
-        event.policy.sha256 = Some(snapshot.policy_sha256.clone());
-        event.message = Some(message);
-        event
-    }
-
-    fn record(&self, kind: EventKind, message: String, rule: Option<&str>) {
-        let mut event = self.event(kind, message);
-        event.policy.rule = rule.map(Into::into);
-        self.shared.recorder.record(event);
-    }
-}
-
-/// Whether somebody must hear of a finding: high or worse, and not so, or not open, in the run before.
-fn is_news(finding: &Finding, before: Option<&Report>) -> bool {
-    let was = before.and_then(|before| before.find(&finding.fingerprint));
-    let is_told = was.is_some_and(|was| was.is_open() && was.severity >= Severity::High);
-    finding.severity >= Severity::High && finding.is_open() && !is_told
-}
-
-/// Whether so long has passed since the last audit: since this process made one, or else since the last one that is kept, in seconds since 1970. One
-/// in the future is of a clock that went wrong.
-fn is_due(made: Option<Duration>, last: Option<i64>, every: Duration, now: i64) -> bool {
-    if let Some(made) = made {
-        return made >= every;
-    }
-    let every = i64::try_from(every.as_secs()).unwrap_or(i64::MAX);
-    last.is_none_or(|last| last > now.saturating_add(AHEAD_S) || now.saturating_sub(last) >= every)
 }
 
 /// What was neither used nor refused since then is forgotten.
@@ -470,36 +379,6 @@ mod tests {
 
     const DAY_S: i64 = 86_400;
     const NOW: i64 = 20_000 * DAY_S;
-
-    #[test]
-    fn an_audit_is_due_once_its_time_has_passed_also_across_restarts() {
-        let day = Duration::from_secs(86_400);
-        let check = |last: Option<i64>, due: bool| assert_eq!(is_due(None, last, day, NOW), due, "{last:?}");
-        check(None, true);
-        check(Some(NOW), false);
-        check(Some(NOW - DAY_S + 1), false);
-        check(Some(NOW - DAY_S), true);
-        check(Some(NOW - 9 * DAY_S), true);
-        check(Some(NOW + 1), false);
-        check(Some(NOW + 3_650 * DAY_S), true);
-    }
-
-    /// Of a run under a clock that was ahead one audit comes, and not one at each look.
-    #[test]
-    fn a_run_of_the_future_makes_no_loop() {
-        let (ahead, day) = (Some(NOW + 3_650 * DAY_S), Duration::from_secs(86_400));
-        let mut made: Option<Duration> = None;
-        let mut audits = 0;
-        for _look in 0..3 {
-            made = made.map(|made| made + LOOK);
-            if is_due(made, ahead, day, NOW) {
-                audits += 1;
-                made = Some(Duration::ZERO);
-            }
-        }
-        assert_eq!(audits, 1);
-        assert!(is_due(Some(day), ahead, day, NOW));
-    }
 
     /// Two audits of one moment that find the same are two runs.
     #[test]

@@ -22,6 +22,7 @@ use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::registry::Registry;
 
 use crate::alerting::Alerting;
+use crate::auditing::Auditing;
 use crate::checking::Checking;
 use crate::directing::Directories;
 use crate::feeding::Feeds;
@@ -52,6 +53,7 @@ impl Exposition {
             introspecting: Arc::clone(running.introspecting()),
             sessions: Arc::clone(running.sessions()),
             checking: Arc::clone(running.checking()),
+            auditing: running.auditing().map(Arc::clone),
         }));
         Self { shared: Arc::clone(running.shared()), kept: running.kept().map(Arc::clone), registry }
     }
@@ -85,6 +87,7 @@ struct Counters {
     introspecting: Arc<Introspecting>,
     sessions: Arc<Sessions>,
     checking: Arc<Checking>,
+    auditing: Option<Arc<Auditing>>,
 }
 
 impl Collector for Counters {
@@ -105,6 +108,7 @@ impl Collector for Counters {
         self.passwords(&mut encoder)?;
         self.geo(&mut encoder)?;
         self.store(&mut encoder)?;
+        self.audit(&mut encoder)?;
         self.upstreams(&mut encoder)?;
         self.process(&mut encoder)
     }

@@ -209,6 +209,11 @@ mod tests {
         }
         assert!(!book.add_run("run-4", 9, b"another", 3).unwrap(), "the name is taken");
         let ids: Vec<String> = book.runs().unwrap().into_iter().map(|(id, _)| id).collect();
+        assert_eq!(book.scheduled().unwrap(), None);
+        for at in [7, 5] {
+            book.note_scheduled(at).unwrap();
+            assert_eq!(book.scheduled().unwrap(), Some(at));
+        }
         assert_eq!(ids, ["run-4", "run-3", "run-2"]);
         assert_eq!(book.run("run-3").unwrap().unwrap(), b"report 3");
         assert_eq!(book.run("run-4").unwrap().unwrap(), b"report 4");

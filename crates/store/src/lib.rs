@@ -48,7 +48,7 @@ pub use factors::KeptFactors;
 pub use keeping::{Keeping, Source};
 pub use listed::{kept_bans, kept_sessions};
 pub use lock::{Lock, LockError};
-pub use power::{BreakGlass, PowerLog, break_glass, end_all_power};
+pub use power::{Activated, BreakGlass, PowerLog, activations, break_glass, end_all_power};
 pub use provider_keys::ProviderKeyBook;
 pub use revocation::{RevocationBook, RevocationFollower, RevocationRow};
 pub use sessions::{KeptSessions, RestoredSessions};

@@ -255,6 +255,38 @@ pub fn break_glass(settings: &Settings) -> Result<Vec<BreakGlass>, PowerError> {
     Ok(book.powers().filter(|power| power.asked.kind == PowerKind::BreakGlass).filter_map(of).collect())
 }
 
+/// An eligible assignment that was activated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Activated {
+    /// By whom.
+    pub principal: String,
+    /// The name of the assignment.
+    pub assignment: String,
+    /// When it came into force.
+    pub began: Timestamp,
+}
+
+/// Every activation of an eligible assignment that came into force, as the log has it.
+///
+/// # Errors
+/// The log cannot be read, or was changed.
+pub fn activations(settings: &Settings) -> Result<Vec<Activated>, PowerError> {
+    let log = PowerLog::open(settings).map_err(|error| PowerError::Ledger(LedgerError::Failed(error.to_string())))?;
+    let book = PowerBook::read(Box::new(log), Limits::default())?;
+    let of = |power: &Power| {
+        let began = match power.state {
+            PowerState::InForce { began, .. } | PowerState::Ended { began, .. } => began,
+            PowerState::Waiting { .. } | PowerState::Rejected { .. } | PowerState::Lapsed => return None,
+        };
+        Some(Activated {
+            principal: power.asked.principal.clone(),
+            assignment: power.asked.gives.clone(),
+            began: Timestamp::from_microsecond(began).ok()?,
+        })
+    };
+    Ok(book.powers().filter(|power| power.asked.kind == PowerKind::Activation).filter_map(of).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use portcullis_governance::power::Asked;

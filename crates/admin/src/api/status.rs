@@ -53,6 +53,22 @@ pub struct Status {
     /// Whom callers' credentials are checked with, where that is asked for over the network.
     #[serde(default)]
     pub providers: Vec<Provider>,
+    /// The audits of grants; null: usage is not counted.
+    #[serde(default)]
+    pub audit: Option<AuditStatus>,
+}
+
+/// How the audits of grants do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AuditStatus {
+    /// The last run that is kept; null: none was made yet.
+    pub run: Option<String>,
+    /// When it was made, RFC 3339.
+    pub at: Option<String>,
+    /// How many of its findings are open.
+    pub open: u64,
+    /// Why those that are scheduled are not made; null: they are.
+    pub problem: Option<String>,
 }
 
 /// A provider of keys, of what is known about tokens, or of groups.

@@ -16,7 +16,7 @@ pub(crate) fn compile(
     routes: &[Route],
 ) -> Option<AuditSettings> {
     let Some(audit) = audit else {
-        return store.map(|_| AuditSettings { every: None, ..AuditSettings::default() });
+        return store.map(|_| AuditSettings { schedule: None, ..AuditSettings::default() });
     };
     report_unknown_routes(reader, &audit, routes);
     if !audit.enabled {

@@ -174,6 +174,7 @@ fn audited((draft, files): &(PolicyDraft, PolicyFiles), uses: &[(usize, usize, i
             history: &History::of_one(draft, NOW - 400 * DAY),
             known: &known,
             break_glass: None,
+            activations: None,
             writers: &PolicyWriters::default(),
             lint: &LintFacts { now: Some(Timestamp::from_second(NOW).unwrap()), ..LintFacts::default() },
             settings: &AuditSettings { keep_share: 0.5, ..AuditSettings::default() },

@@ -54,6 +54,8 @@ event_kinds! {
     AuditCompleted, "audit.completed", Low;
     /// An audit has found something that no earlier one had: high or worse.
     AuditFinding, "audit.finding", High;
+    /// An audit that is scheduled could not be made, and the one before could, or for another reason.
+    AuditFailed, "audit.failed", High;
     /// A finding is suppressed no longer: the time that somebody gave it is over.
     AuditSuppressionEnded, "audit.suppression_ended", Medium;
     /// A new policy or configuration is in force.

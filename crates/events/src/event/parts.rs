@@ -239,6 +239,26 @@ pub struct Alert {
     pub runbook: Option<String>,
 }
 
+/// `finding`: what an audit has found.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct AuditFinding {
+    /// The kind, such as `LP05`; null where only the fingerprint is known.
+    pub id: Option<String>,
+    /// The name of the kind.
+    #[serde(rename = "type")]
+    pub kind: Option<String>,
+    /// How bad it is: `info`, `low`, `medium`, `high` or `critical`.
+    pub severity: Option<String>,
+    /// Whom it is about, as a policy file writes it.
+    pub principal: Option<String>,
+    /// What it is about: an action, a role, a route, a prefix.
+    pub permission: Option<String>,
+    /// The same for the same matter, from run to run.
+    pub fingerprint: String,
+    /// The run that has it.
+    pub run: Option<String>,
+}
+
 /// `alert.key`
 #[derive(Debug, Clone, Serialize)]
 pub struct AlertKey {

@@ -132,6 +132,9 @@ impl Object<'_> {
         if let Some(alert) = &record.alert {
             self.part("alert", alert);
         }
+        if let Some(finding) = &record.finding {
+            self.part("finding", finding);
+        }
         self.part("integrity", &record.integrity);
     }
 

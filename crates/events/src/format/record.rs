@@ -92,6 +92,8 @@ pub(crate) struct Record<'l> {
     #[serde(borrow, default)]
     pub(crate) alert: Option<Alert<'l>>,
     #[serde(borrow, default)]
+    pub(crate) finding: Option<AuditFinding<'l>>,
+    #[serde(borrow, default)]
     pub(crate) integrity: Option<Integrity<'l>>,
     #[serde(borrow, default)]
     pub(crate) truncated: Vec<Text<'l>>,
@@ -506,6 +508,26 @@ pub(crate) struct Alert<'l> {
     pub(crate) muted: Maybe<'l>,
     #[serde(borrow)]
     pub(crate) runbook: Maybe<'l>,
+}
+
+/// `finding`
+#[derive(Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub(crate) struct AuditFinding<'l> {
+    #[serde(borrow)]
+    pub(crate) id: Maybe<'l>,
+    #[serde(borrow, rename = "type")]
+    pub(crate) kind: Maybe<'l>,
+    #[serde(borrow)]
+    pub(crate) severity: Maybe<'l>,
+    #[serde(borrow)]
+    pub(crate) principal: Maybe<'l>,
+    #[serde(borrow)]
+    pub(crate) permission: Maybe<'l>,
+    #[serde(borrow)]
+    pub(crate) fingerprint: Text<'l>,
+    #[serde(borrow)]
+    pub(crate) run: Maybe<'l>,
 }
 
 /// `alert.key`

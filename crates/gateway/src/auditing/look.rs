@@ -10,8 +10,8 @@ use portcullis_config::{Loaded, PolicyFiles, ProcessEnvironment, load};
 use portcullis_governance::{Hash, Version};
 use portcullis_identity::settings::Settings as Identity;
 use portcullis_insight::audit::{
-    BreakGlassUse, GrantSet, History, Input, KnownPrincipals, PastVersion, PolicyWriters, Report, Suppression, Usage,
-    audit,
+    Activation, BreakGlassUse, GrantSet, History, Input, KnownPrincipals, PastVersion, PolicyWriters, Report,
+    Suppression, Usage, audit,
 };
 use portcullis_insight::{AuditSettings, Outlook};
 use portcullis_policy::{LintFacts, Policy, PolicyDraft, PrincipalKind};
@@ -83,6 +83,8 @@ pub(crate) struct Past {
     approvers: Vec<(String, Vec<String>)>,
     /// What was done with broken seals; `None`: it cannot be read.
     broken: Option<Vec<BreakGlassUse>>,
+    /// When eligible assignments were activated; likewise.
+    activations: Option<Vec<Activation>>,
 }
 
 /// So many persons have to look at what was done with a broken seal.
@@ -99,6 +101,18 @@ fn broken(store: &portcullis_store::Settings) -> Option<Vec<BreakGlassUse>> {
         reviewed: each.reviewed_by.len() >= REVIEWERS,
     };
     Some(uses.into_iter().map(of).collect())
+}
+
+fn activations(store: &portcullis_store::Settings) -> Option<Vec<Activation>> {
+    let all = portcullis_store::activations(store)
+        .inspect_err(|error| tracing::warn!(%error, "the log of temporary power cannot be read for the audit"))
+        .ok()?;
+    let of = |each: portcullis_store::Activated| Activation {
+        principal: each.principal,
+        assignment: each.assignment,
+        at: each.began.as_second(),
+    };
+    Some(all.into_iter().map(of).collect())
 }
 
 /// Makes it.
@@ -121,6 +135,7 @@ pub(crate) fn look(looked: &Looked<'_>) -> Result<Report, String> {
             history: &looked.past.history,
             known: looked.known,
             break_glass: looked.past.broken.as_deref(),
+            activations: looked.past.activations.as_deref(),
             writers: &PolicyWriters { required, loosen, approvers: looked.past.approvers.clone() },
             lint: &LintFacts { now: Some(looked.now), ..facts.callers.clone() },
             settings: facts.settings.as_ref().unwrap_or(&default),
@@ -205,7 +220,8 @@ pub(crate) fn past_of(
     }
     let approvers =
         governing.approvers().0.approvers.into_iter().map(|approver| (approver.person, approver.aliases)).collect();
-    Past { history, approvers, broken: broken(governing.store()) }
+    let activations = activations(governing.store());
+    Past { history, approvers, broken: broken(governing.store()), activations }
 }
 
 /// Those of the versions, from the last one back, that were live at this time or came later.

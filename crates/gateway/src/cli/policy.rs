@@ -16,7 +16,7 @@ use portcullis_policy::{
 };
 use serde_json::{Value, json};
 
-use crate::cli::args::{Format, Global, PolicyArgs, PolicyCommand, PolicyDiffArgs};
+use crate::cli::args::{DiffFailOn, Format, Global, PolicyArgs, PolicyCommand, PolicyDiffArgs};
 use crate::cli::check::is_policy;
 use crate::cli::configuration::{name, show};
 use crate::cli::governing;
@@ -71,7 +71,13 @@ fn diff(global: &Global, args: &PolicyDiffArgs) -> Exit {
     if !global.quiet {
         print(global, args, [&before, &after], &diff, now);
     }
-    if diff.classes.is_empty() && diff.incomplete.is_empty() { Exit::Success } else { Exit::Negative }
+    let is_bad = match args.fail_on {
+        DiffFailOn::Any => !diff.classes.is_empty(),
+        DiffFailOn::Loosens => diff.classes.iter().any(|class| class.effect() == Effect::Loosens),
+        DiffFailOn::Never => false,
+    };
+    // What was not compared may be anything.
+    if is_bad || !diff.incomplete.is_empty() { Exit::Negative } else { Exit::Success }
 }
 
 /// A policy file with the routes of the configuration, or a whole configuration.

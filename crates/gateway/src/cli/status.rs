@@ -1,6 +1,6 @@
 //! `status`: how the running gateway does.
 
-use portcullis_admin::api::{DiskState, Status};
+use portcullis_admin::api::{AuditStatus, DiskState, Status};
 
 use crate::cli::args::Global;
 use crate::cli::live::{ask, safe, short, show};
@@ -37,8 +37,9 @@ fn for_people(status: &Status) -> String {
         row("bans", &format!("{} in force", status.bans)),
         row("state", &state(status)),
         row("events", &format!("{} recorded", status.events)),
-        String::new(),
     ];
+    lines.extend(status.audit.as_ref().map(|status| row("audit", &audit(status))));
+    lines.push(String::new());
     let listeners = status.listeners.iter().map(|each| [safe(&each.name), safe(&each.address)]);
     lines.push(table(["LISTENER", "ADDRESS"], &listeners.collect::<Vec<_>>()));
     lines.push(String::new());
@@ -126,6 +127,17 @@ fn reloads(status: &Status) -> String {
 fn workers(status: &Status) -> String {
     let state = if status.workers_alive { "alive" } else { "one is STUCK" };
     format!("{}, {state}", status.workers)
+}
+
+fn audit(status: &AuditStatus) -> String {
+    let last = match (&status.run, &status.at) {
+        (Some(run), Some(at)) => format!("{run} of {at}: {} open findings", status.open),
+        (_, _) => "none was made yet".to_owned(),
+    };
+    match &status.problem {
+        None => last,
+        Some(problem) => format!("NOT MADE as scheduled: {problem}; the last one: {last}"),
+    }
 }
 
 fn state(status: &Status) -> String {

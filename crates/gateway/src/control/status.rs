@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use portcullis_admin::api::{
-    DiskState, DiskStatus, Endpoint, GeoDatabase, Listener, PolicyStatus, Reloads, Sink, Status, Store, Upstream,
+    AuditStatus, DiskState, DiskStatus, Endpoint, GeoDatabase, Listener, PolicyStatus, Reloads, Sink, Status, Store,
+    Upstream,
 };
 use portcullis_config::{ProcessEnvironment, load};
 use portcullis_events::SinkStats;
 
 use super::{Operated, providers};
+use crate::auditing::Auditing;
 
 /// A worker looks after itself each second; more than this is no sign of life.
 const ALIVE: Duration = Duration::from_secs(5);
@@ -53,6 +55,18 @@ pub(super) fn whole(operated: &Operated) -> Status {
         geo: shared.geo.reports().into_iter().map(geo).collect(),
         store: operated.running.kept().map(|kept| store(kept.stats())),
         providers: providers::shown(&operated.running),
+        audit: operated.running.auditing().map(|auditing| audit(auditing)),
+    }
+}
+
+fn audit(auditing: &Auditing) -> AuditStatus {
+    let latest = auditing.latest();
+    let open = latest.as_ref().map_or(0, |latest| latest.counts.iter().map(|(_, count)| *count as u64).sum());
+    AuditStatus {
+        run: latest.as_ref().map(|latest| latest.run.clone()),
+        at: latest.as_ref().map(|latest| latest.at.clone()),
+        open,
+        problem: auditing.trouble(),
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use portcullis_feeds::FeedState;
 use portcullis_geo::GeoReport;
+use portcullis_insight::audit::Severity;
 use prometheus_client::encoding::DescriptorEncoder;
 
 use super::Counters;
@@ -73,6 +74,25 @@ impl Counters {
         let help = "When the geo database was made; 0 where there is none";
         gauge(encoder, "portcullis_geoip_build_timestamp_seconds", help, &built)?;
         gauge(encoder, "portcullis_geoip_refused", "1 while the file of the geo database is not used", &refused)
+    }
+
+    /// What the last audit of grants has found, where one was made.
+    pub(super) fn audit(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let Some(auditing) = &self.auditing else { return Ok(()) };
+        let failing = i64::from(auditing.trouble().is_some());
+        gauge(
+            encoder,
+            "portcullis_audit_failing",
+            "1 while audits that are scheduled cannot be made",
+            &[(Vec::new(), failing)],
+        )?;
+        let Some(latest) = auditing.latest() else { return Ok(()) };
+        let row = |(severity, count): &(Severity, usize)| (vec![("severity", severity.as_str())], signed(*count));
+        let rows: Vec<_> = latest.counts.iter().map(row).collect();
+        gauge(encoder, "portcullis_audit_findings", "Open findings of the last audit of grants", &rows)?;
+        let at = latest.at.parse::<jiff::Timestamp>().map_or(0, jiff::Timestamp::as_second);
+        let help = "When the last audit of grants was made";
+        gauge(encoder, "portcullis_audit_last_timestamp_seconds", help, &[(Vec::new(), at)])
     }
 
     /// The store, where there is one.

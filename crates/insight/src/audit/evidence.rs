@@ -49,6 +49,17 @@ pub struct BreakGlassUse {
     pub reviewed: bool,
 }
 
+/// One activation of an eligible assignment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Activation {
+    /// Who activated it.
+    pub principal: String,
+    /// The name of the assignment.
+    pub assignment: String,
+    /// When, in seconds since 1970.
+    pub at: i64,
+}
+
 /// Who can change the policy.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PolicyWriters {

@@ -18,6 +18,7 @@ mod preview;
 mod render;
 mod rightsize;
 mod rules;
+mod schedule;
 mod settings;
 mod suppress;
 #[cfg(test)]
@@ -25,11 +26,12 @@ mod tests;
 pub mod usage;
 
 pub use diff::{Difference, difference};
-pub use evidence::{BreakGlassUse, KnownPrincipals, PolicyWriters};
+pub use evidence::{Activation, BreakGlassUse, KnownPrincipals, PolicyWriters};
 pub use finding::{Evidence, Finding, Kind, Place, Recommendation, Report, Severity, Status, TrialResult};
 pub use history::{GrantSet, History, PastVersion};
 pub use preview::PolicyText;
 pub use render::{markdown, sarif, text};
+pub use schedule::{Schedule, Weekly};
 pub use settings::AuditSettings;
 pub use suppress::{Suppression, needs_another};
 pub use usage::Usage;
@@ -60,6 +62,8 @@ pub struct Input<'a> {
     pub known: &'a KnownPrincipals,
     /// What was done with power for emergencies; `None`: nobody keeps a record of that.
     pub break_glass: Option<&'a [BreakGlassUse]>,
+    /// When eligible assignments were activated, by whom; `None`: nobody keeps a record of that.
+    pub activations: Option<&'a [Activation]>,
     /// Who can change the policy.
     pub writers: &'a PolicyWriters,
     /// What the lint must know of those who call.

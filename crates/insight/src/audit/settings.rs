@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
+use super::schedule::Schedule;
+
 /// What an audit goes by. The shape of TOML (`[audit]`) lives in `config`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AuditSettings {
-    /// How often one is made by itself; `None`: only when somebody asks.
-    pub every: Option<Duration>,
+    /// When one is made by itself; `None`: only when somebody asks.
+    pub schedule: Option<Schedule>,
     /// How long something must not have been used to be called unused. Default 90 days.
     pub unused_after: Duration,
     /// How long usage must have been counted before anything is said of it. Default 90 days.
@@ -38,7 +40,7 @@ impl Default for AuditSettings {
         let days = |days: u64| Duration::from_secs(days * 24 * 60 * 60);
         let words = ["temp", "tmp", "temporary", "interim", "trial", "emergency", "migration"];
         Self {
-            every: Some(days(7)),
+            schedule: Some(Schedule::Every(days(7))),
             unused_after: days(90),
             min_observed: days(90),
             keep: 52,

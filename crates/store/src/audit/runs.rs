@@ -9,6 +9,7 @@ use super::AuditBook;
 
 /// The longest report, in bytes.
 const MAX_REPORT: u64 = 256 << 20;
+const SCHEDULED: &str = "audit_scheduled";
 
 impl AuditBook {
     /// Keeps a run, and of all runs the last ones. Says whether it did: another run may be called so already, and stays as it is.
@@ -30,6 +31,28 @@ impl AuditBook {
             statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
         };
         runs().map_err(|error| self.error(error))
+    }
+
+    /// When one was made by itself last, in seconds since 1970; `None`: never, as far as is known.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn scheduled(&self) -> Result<Option<i64>, StoreError> {
+        let kept =
+            self.db.query_row("SELECT value FROM kept WHERE name = ?1", [SCHEDULED], |row| row.get(0)).optional();
+        kept.map_err(|error| self.error(error))
+    }
+
+    /// One was made by itself at this time.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    pub fn note_scheduled(&self, at: i64) -> Result<(), StoreError> {
+        let kept = self.db.execute(
+            "INSERT INTO kept (name, value) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET value = excluded.value",
+            params![SCHEDULED, at],
+        );
+        kept.map(drop).map_err(|error| self.error(error))
     }
 
     /// A run's report.

@@ -3,7 +3,9 @@
 use portcullis_insight::AuditSettings;
 use serde_json::json;
 
-use crate::file::{AUDIT_DENIALS, AUDIT_KEPT, AUDIT_PEERS, SAMPLE_MOST, SAMPLE_RECENT, SPIKE_EXCESS, Schedule};
+use crate::file::{
+    AUDIT_DENIALS, AUDIT_KEPT, AUDIT_PEERS, AuditWhen, AuditZone, SAMPLE_MOST, SAMPLE_RECENT, SPIKE_EXCESS,
+};
 use crate::kinds::{Flag, Integer, Name, Percentage, Text, Time};
 use crate::schema::{Table, list, one, table};
 
@@ -14,7 +16,7 @@ pub(super) fn audit() -> Table {
         [
             one("enabled", Flag, "`false`: nothing is counted. With [store] and without this table usage is counted, and nobody looks by itself.")
                 .default(true),
-            one("schedule", Schedule, "How often the gateway looks by itself.").default("weekly"),
+            one("schedule", AuditWhen, "When the gateway looks by itself.").default("weekly"),
             one("unused_after", Time::within("1s", "366d"), "What was not used for so long is unused.").default("90d"),
             one("min_observed", Time::within("1s", "366d"), "Before usage was counted for so long, nothing is called unused.")
                 .default("90d"),
@@ -25,6 +27,7 @@ pub(super) fn audit() -> Table {
             one("peers", Integer(AUDIT_PEERS), "Of fewer peers nothing is said.").default(10),
             one("keep_share", Percentage, "What so many peers use is not taken from one of them that does not.").default("20%"),
             one("denials", Integer(AUDIT_DENIALS), "So many refusals in 30 days look like a permission that is missing.").default(5),
+            one("zone", AuditZone, "By whose clocks a grant was made at an unusual hour.").default("UTC"),
             list("temporary_words", Text, "An assignment with one of these words in its name was meant for a time.")
                 .default(json!(AuditSettings::default().temporary_words)),
             list("control_routes", Name, "Routes through which the policy, or who is in which group, can be changed."),

@@ -84,9 +84,23 @@ pub(crate) struct PolicyDiffArgs {
     /// Another reason for the same outcome counts as a change, too
     #[arg(long)]
     pub(crate) reasons: bool,
+    /// Exit code 1 for any change, or only where some request gets further than before, or where it cannot be told: no new access
+    #[arg(long, value_name = "WHAT", default_value = "any")]
+    pub(crate) fail_on: DiffFailOn,
     /// The time from which examples are chosen, in RFC 3339; left out, now
     #[arg(long, value_name = "TIME")]
     pub(crate) at: Option<Timestamp>,
+}
+
+/// Which difference makes the exit code 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum DiffFailOn {
+    /// Any, and what could not be compared
+    Any,
+    /// One by which some request gets further than before, and what could not be compared
+    Loosens,
+    /// None; what could not be compared makes it 1 all the same
+    Never,
 }
 
 #[derive(Debug, Args)]

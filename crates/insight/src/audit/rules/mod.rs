@@ -12,6 +12,7 @@ use super::model::Model;
 mod breadth;
 mod covered;
 mod denied;
+mod eligible;
 mod escalation;
 mod peers;
 mod principals;
@@ -154,8 +155,9 @@ impl<'a, 'm> Findings<'a, 'm> {
 }
 
 pub(super) fn look(findings: &mut Findings<'_, '_>, yields: &dyn Fn()) {
-    let rules: [fn(&mut Findings<'_, '_>); 9] = [
+    let rules: [fn(&mut Findings<'_, '_>); 10] = [
         unused::look,
+        eligible::look,
         principals::look,
         breadth::look,
         peers::look,

@@ -14,8 +14,8 @@ use portcullis_policy::{
 
 use super::usage::Usage;
 use super::{
-    AuditSettings, BreakGlassUse, Finding, History, Input, KnownPrincipals, PolicyText, PolicyWriters, Report,
-    Suppression, audit,
+    Activation, AuditSettings, BreakGlassUse, Finding, History, Input, KnownPrincipals, PolicyText, PolicyWriters,
+    Report, Suppression, audit,
 };
 
 pub(super) const DAY: i64 = 86_400;
@@ -29,6 +29,7 @@ pub(super) struct Site {
     pub(super) history: Option<History>,
     pub(super) known: KnownPrincipals,
     pub(super) break_glass: Option<Vec<BreakGlassUse>>,
+    pub(super) activations: Option<Vec<Activation>>,
     pub(super) writers: PolicyWriters,
     pub(super) settings: AuditSettings,
     pub(super) suppressions: Vec<Suppression>,
@@ -53,6 +54,7 @@ impl Site {
             history: None,
             known: KnownPrincipals { open: open(), ..KnownPrincipals::default() },
             break_glass: None,
+            activations: Some(Vec::new()),
             writers: PolicyWriters::default(),
             settings: AuditSettings::default(),
             suppressions: Vec::new(),
@@ -103,6 +105,7 @@ impl Site {
                 history: self.history.as_ref().unwrap_or(&old),
                 known: &self.known,
                 break_glass: self.break_glass.as_deref(),
+                activations: self.activations.as_deref(),
                 writers: &self.writers,
                 lint: &LintFacts { now: Some(now()), ..LintFacts::default() },
                 settings: &self.settings,

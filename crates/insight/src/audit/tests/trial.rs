@@ -27,6 +27,7 @@ fn tried(site: &Site, findings: &mut [Finding], text: &dyn PolicyText) {
         history: &History::of_one(&site.draft, NOW - 400 * DAY),
         known: &site.known,
         break_glass: None,
+        activations: None,
         writers: &site.writers,
         lint: &LintFacts::default(),
         settings: &site.settings,

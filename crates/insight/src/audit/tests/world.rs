@@ -6,12 +6,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use portcullis_policy::{ExclusiveDraft, NetworkDraft, ResourceDraft};
+use portcullis_policy::{ActivationRules, DenyDraft, ExclusiveDraft, NetworkDraft, ResourceDraft, ScopeDraft};
 
 use super::{DAY, NOW, Site, edits};
 use crate::audit::edit::apply;
 use crate::audit::model::Model;
-use crate::audit::{GrantSet, History, KnownPrincipals, PastVersion};
+use crate::audit::{Activation, GrantSet, History, KnownPrincipals, PastVersion};
 
 const TEAMS: usize = 24;
 const MEMBERS: usize = 25;
@@ -191,7 +191,10 @@ impl World {
         self.plant_ended();
         self.plant_orphans();
         self.plant_duplicates();
+        self.plant_parts();
         self.plant_missing();
+        self.plant_eligible();
+        self.plant_denies();
     }
 
     fn put(&mut self, kind: &'static str, principal: &str, what: &str) {
@@ -330,6 +333,56 @@ impl World {
         });
     }
 
+    /// Roles that are written again in larger ones, and such as are inherited.
+    fn plant_parts(&mut self) {
+        for number in 0..10 {
+            let texts: Vec<String> = (0..4).map(|each| format!("GET /part{number}/{each}")).collect();
+            let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+            let (part, whole, heir) = (format!("part{number}"), format!("whole{number}"), format!("heir{number}"));
+            self.site.role(&part, &texts[..2]);
+            self.site.role(&whole, &texts);
+            self.site.role(&heir, &[&format!("PUT /part{number}/0")]);
+            self.site.draft.roles.last_mut().unwrap().inherits = vec![part.clone().into()];
+            self.put("LP16", "", &part);
+        }
+    }
+
+    /// Some are eligible for a role and never activate it; others do.
+    fn plant_eligible(&mut self) {
+        let mut activated = Vec::new();
+        for number in 0..20 {
+            let (name, role) = (format!("user:sre{number:02}"), format!("team{:02}", number % TEAMS));
+            let grant = format!("oncall{number:02}");
+            self.site.grant(&grant, &role, &[&name]).activation = Some(ActivationRules::of(3_600));
+            if number % 2 == 0 {
+                self.put("LP02", &name, &role);
+            } else {
+                activated.push(Activation { principal: name, assignment: grant, at: NOW - 50 * DAY });
+            }
+        }
+        self.site.activations = Some(activated);
+    }
+
+    /// Denies that others include, and such as forbid something of their own.
+    fn plant_denies(&mut self) {
+        let deny = |name: String, principal: &str, action: String| DenyDraft {
+            name: name.into(),
+            principals: vec![principal.to_owned().into()],
+            actions: vec![action.into()],
+            scope: ScopeDraft::All,
+            ..DenyDraft::default()
+        };
+        for number in 0..10 {
+            let denies = [
+                deny(format!("closed{number}"), "anyone", format!("* /closed{number}/**")),
+                deny(format!("closed{number}-again"), "user:t00m00", format!("GET /closed{number}/a")),
+                deny(format!("other{number}"), "user:t00m00", format!("GET /elsewhere{number}/a")),
+            ];
+            self.site.draft.denies.extend(denies);
+            self.put("LP17", "", &format!("closed{number}-again"));
+        }
+    }
+
     /// One of each of some departments was left out of a grant that all others have, and is refused day by day.
     fn plant_missing(&mut self) {
         for team in 0..20 {
@@ -426,6 +479,15 @@ impl World {
         }
         draft.assignments.push(grant.clone());
         self.site.draft.assignments.push(grant);
+        // And roles that many hold are made wider.
+        for team in 2..12 {
+            let name = format!("team{team:02}");
+            for draft in [&mut draft, &mut self.site.draft] {
+                let role = draft.roles.iter_mut().find(|role| role.name.value == name).unwrap();
+                role.permissions[0].actions.push(format!("PUT /t{team:02}/backdoor").into());
+            }
+            self.put("LP08", "", &name);
+        }
         versions.push(version(99, NOW - 2 * DAY - 9 * 3_600, "eve", &draft));
         self.site.history = Some(History::new(versions));
     }
@@ -433,7 +495,8 @@ impl World {
 
 /// What each finding says: of the kinds that are measured, with the word by which it was planted.
 fn found(report: &crate::audit::Report) -> BTreeSet<(&'static str, String, String)> {
-    let kinds = ["LP02", "LP03", "LP04", "LP05", "LP07", "LP08", "LP09", "LP11", "LP14", "LP15", "LP16", "LP18"];
+    let kinds =
+        ["LP02", "LP03", "LP04", "LP05", "LP07", "LP08", "LP09", "LP11", "LP14", "LP15", "LP16", "LP17", "LP18"];
     let mut found = BTreeSet::new();
     for finding in &report.findings {
         let Some(kind) = kinds.into_iter().find(|kind| *kind == finding.id) else { continue };

@@ -4,7 +4,7 @@ use portcullis_policy::{ActivationRules, Mode};
 
 use super::{pairs, reader};
 use crate::audit::tests::{DAY, NOW, Site};
-use crate::audit::{History, Severity};
+use crate::audit::{Activation, History, Severity};
 
 #[test]
 fn lp01_what_nobody_uses_goes_out_of_the_role() {
@@ -229,4 +229,50 @@ fn a_group_is_split_by_what_its_members_use() {
     assert_eq!(rare.recommendation.preview.as_ref().unwrap().newly_denied, 0);
     let toml = rare.recommendation.toml.as_deref().unwrap();
     assert!(toml.contains("# remove [[assignment]] clerks: nobody is left in it"), "{toml}");
+}
+
+/// What has to be activated and never is, is held without need, too.
+#[test]
+fn lp02_of_an_eligible_assignment_that_nobody_activates() {
+    let check = |change: &dyn Fn(&mut Site), expected: &[&str], what: &str| {
+        let mut site = reader();
+        site.role("root", &["* /root"]);
+        site.grant("oncall", "root", &["user:ann", "user:ben", "group:sre"]).activation =
+            Some(ActivationRules::of(3_600));
+        change(&mut site);
+        let found: Vec<String> = site.found("LP02").into_iter().map(|(who, _)| who).collect();
+        assert_eq!(found, expected, "{what}");
+    };
+    let activated = |principal: &str, days: i64| Activation {
+        principal: principal.to_owned(),
+        assignment: "oncall".to_owned(),
+        at: NOW - days * DAY,
+    };
+    check(&|_| {}, &["group:sre", "user:ann", "user:ben"], "nobody ever did");
+    check(
+        &|site| site.activations = Some(vec![activated("user:ann", 90)]),
+        &["user:ben"],
+        "one of them did, as may have others of the group",
+    );
+    check(
+        &|site| site.activations = Some(vec![activated("user:ann", 91)]),
+        &["group:sre", "user:ann", "user:ben"],
+        "too long ago",
+    );
+    check(
+        &|site| site.activations = Some(vec![activated("user:eve", 1)]),
+        &["user:ann", "user:ben"],
+        "somebody of the group did",
+    );
+    check(&|site| site.history = Some(History::of_one(&site.draft, NOW - 89 * DAY)), &[], "it is too young");
+    check(&|site| site.draft.assignments[1].mode = Mode::Shadow, &[], "it is only tried");
+    check(&|site| site.activations = None, &[], "nobody writes it down");
+    let mut site = reader();
+    site.grant("oncall", "reader", &["user:ann"]).activation = Some(ActivationRules::of(3_600));
+    let report = site.run();
+    let finding = report.findings.iter().find(|finding| finding.id == "LP02").unwrap();
+    assert_eq!(finding.message, "`user:ann` could activate `reader` by `oncall` and has not for 90 days");
+    assert_eq!(finding.recommendation.toml.as_deref(), Some("# remove [[assignment]] oncall: nobody is left in it"));
+    site.activations = None;
+    assert!(site.run().not_looked_at["LP02"].contains("no record of activations"));
 }
