@@ -54,6 +54,9 @@ pub struct Revocations {
     pub revocations: Vec<ShownRevocation>,
     /// They survive a restart.
     pub kept: bool,
+    /// How many of those that are kept cannot be read, or not whole: what these name is revoked until it is lifted.
+    #[serde(default)]
+    pub damaged: u64,
 }
 
 /// A revocation.
