@@ -71,6 +71,17 @@ fn tokens_of_every_algorithm_good_and_bad() {
             signer.token_with(&header, &claims("u"))
         };
         token(&named("unknown key"), &header("kid", "other".into()), Err("authn.unknown_key"));
+        // What the same provider signs for another purpose and for the same audience is no credential (RFC 8725 section 3.11).
+        for other in ["logout+jwt", "dpop+jwt", "secevent+jwt", "application/logout+JWT", "posture+jwt", "", "at+jwt "]
+        {
+            token(&named(&format!("of the type `{other}`")), &header("typ", other.into()), Err("authn.invalid"));
+        }
+        for own in ["at+jwt", "application/at+jwt", "AT+JWT", "jwt", "application/jwt"] {
+            token(&named(&format!("of the type `{own}`")), &header("typ", own.into()), Ok(()));
+        }
+        let logout = json!({ "http://schemas.openid.net/event/backchannel-logout": {} });
+        token(&named("of a logout"), &signer.token(&claims("u").set("events", logout)), Err("authn.invalid"));
+        token(&named("with events"), &signer.token(&claims("u").set("events", json!({ "login": {} }))), Ok(()));
         token(&named("critical extension"), &header("crit", json!(["b64"])), Err("authn.invalid"));
         token(&named("another algorithm"), &header("alg", "PS256".into()), Err("authn.invalid"));
         let own = signer.impostor();

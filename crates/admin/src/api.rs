@@ -78,8 +78,7 @@ pub use risk::{Calibration, CalibrationId, Calibrations, Habit, PastLogin, PastL
 pub use sessions::{Session, Sessions, WhichSessions};
 pub use status::{
     AuditStatus, DiskState, DiskStatus, Endpoint, FileProblem, GeoDatabase, Health, Listener, PolicyStatus, Provider,
-    Reloaded,
-    Reloads, Sink, Status, Store, Upstream,
+    Reloaded, Reloads, Sink, Status, Store, Upstream,
 };
 
 /// Why something was not done.

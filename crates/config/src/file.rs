@@ -55,7 +55,7 @@ pub(crate) use gateway::{GatewayFile, read_gateway};
 pub(crate) use governance::{Backup, DENIED_CALLERS, Governance};
 pub(crate) use identity::{
     ASSERTION_SIZES, ApiKeyProvider, BESIDE_CREDENTIAL, CertificateProvider, HEADER_SIZES, HeaderRole, Identity,
-    JwtProvider, PROOF_ALGORITHMS, PasswordProvider, REMEMBERED, REQUIRE, SAN,
+    JwtProvider, PROOF_ALGORITHMS, PasswordProvider, REMEMBERED, REQUIRE, SAN, TOKEN_TYPES,
 };
 pub(crate) use index::{Index, SIZES as INDEX_SIZES};
 pub(crate) use key_file::{Key, KeyId, KeyPrincipal, Sha256, parse_key_file, parse_principal, read_key_file};

@@ -121,9 +121,9 @@ impl Keeper {
     }
 
     /// What was kept of the feeds of a configuration, in its order, only to be looked at: nothing is held to what the configuration accepts, and nothing
-    /// written.
-    pub fn kept(restored: Vec<Restored>, now: Now) -> Vec<Report> {
-        restored.into_iter().map(|restored| Feed::new(restored, now).report(now)).collect()
+    /// written. `approved`: whether changes take approvals.
+    pub fn kept(restored: Vec<Restored>, approved: bool, now: Now) -> Vec<Report> {
+        restored.into_iter().map(|restored| Feed::new(restored, now).report(now, approved)).collect()
     }
 
     /// The feeds of another configuration. One whose source is the same goes on as it was.

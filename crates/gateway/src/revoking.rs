@@ -8,6 +8,7 @@ mod tests;
 mod writer;
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -32,6 +33,8 @@ pub(crate) struct Revoking {
 struct InForce {
     all: Arc<Revocations>,
     unwritten: Mutex<Unwritten>,
+    /// Rows in the store that cannot be read, or not whole.
+    damaged: AtomicU64,
 }
 
 /// As it is in force. As many at most as can be in force, and those that were over a short while ago.
@@ -163,11 +166,13 @@ impl Revoking {
             until: each.until.map(|until| format!("{until:.0}")),
             reason: each.reason.to_string(),
         };
-        Shown {
-            revocations: self.all().list(now).into_iter().map(shown).collect(),
-            kept: self.book.is_some(),
-            more: false,
-        }
+        let revocations = self.all().list(now).into_iter().map(shown).collect();
+        Shown { revocations, kept: self.book.is_some(), more: false, damaged: self.damaged() }
+    }
+
+    /// How many rows in the store cannot be read, or not whole.
+    pub(crate) fn damaged(&self) -> u64 {
+        self.in_force.damaged.load(Ordering::Relaxed)
     }
 
     /// Revokes, and says what came of it. Every request that begins from now on is held to it; when it returns without an error, it is on the disk as well.

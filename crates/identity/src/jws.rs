@@ -61,6 +61,8 @@ pub(crate) struct Jws<'t> {
     pub(crate) signing_input: &'t [u8],
     pub(crate) algorithm: Algorithm,
     pub(crate) key_id: Option<Box<str>>,
+    /// What it says that it is (`typ`): in lower case, and without `application/`, which may be left out (RFC 7515 section 4.1.9).
+    pub(crate) typ: Option<Box<str>>,
     pub(crate) payload: Vec<u8>,
     pub(crate) signature: Vec<u8>,
 }
@@ -79,11 +81,12 @@ impl<'t> Jws<'t> {
         }
         let parts = Parts::split(token, "token")?;
         let header = parts.header()?;
-        let (algorithm, key_id) = read_header(&header)?;
+        let (algorithm, key_id, typ) = read_header(&header)?;
         Ok(Self {
             signing_input: parts.signing_input,
             algorithm,
             key_id,
+            typ,
             payload: parts.decode(parts.payload, "payload")?,
             signature: parts.decode(parts.signature, "signature")?,
         })
@@ -178,7 +181,7 @@ impl<'t> Parts<'t> {
     }
 }
 
-fn read_header(header: &Object) -> Result<(Algorithm, Option<Box<str>>), Refusal> {
+fn read_header(header: &Object) -> Result<(Algorithm, Option<Box<str>>, Option<Box<str>>), Refusal> {
     if let Some(member) = REFUSED_HEADER_MEMBERS.into_iter().find(|member| header.contains_key(*member)) {
         return Err(Refusal::invalid(format!("the token's header has `{member}`, which is not accepted")));
     }
@@ -189,7 +192,11 @@ fn read_header(header: &Object) -> Result<(Algorithm, Option<Box<str>>), Refusal
         Some(_) => return Err(Refusal::invalid("the token's `kid` is not a string")),
     };
     match header.get("typ") {
-        None | Some(Value::String(_)) => Ok((algorithm, key_id)),
+        None => Ok((algorithm, key_id, None)),
+        Some(Value::String(typ)) => {
+            let typ = typ.to_ascii_lowercase();
+            Ok((algorithm, key_id, Some(typ.strip_prefix("application/").unwrap_or(&typ).into())))
+        }
         Some(_) => Err(Refusal::invalid("the token's `typ` is not a string")),
     }
 }

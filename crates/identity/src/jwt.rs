@@ -18,7 +18,7 @@ use crate::jws::Jws;
 use crate::namespace::Namespace;
 use crate::refusal::{Refusal, Rejection, excerpt};
 use crate::remote::{KeysAwaited, Patience, Recourse, RemoteKeys};
-use crate::settings::{Bound, JwtProvider, KeySource};
+use crate::settings::{Bound, JwtProvider, KeySource, TokenTypes};
 use crate::strict_json::{self, Object};
 
 /// All providers of signed tokens.
@@ -147,8 +147,19 @@ impl JwtProviders {
         Ok(Verified { provider: *place, principal, terms, valid_from: *valid_from, valid_before: *valid_before })
     }
 
-    /// Verifies all of a token but whom it is about.
+    /// Verifies all of a token but whom it is about: one of those that its provider's settings count.
     pub(crate) fn prove(&self, token: &str, now: Timestamp, patience: Patience<'_>) -> Result<Proven, Unverified> {
+        self.prove_as(None, token, now, patience)
+    }
+
+    /// The same for something else than what these settings are for.
+    pub(crate) fn prove_as(
+        &self,
+        types: Option<TokenTypes>,
+        token: &str,
+        now: Timestamp,
+        patience: Patience<'_>,
+    ) -> Result<Proven, Unverified> {
         let nameless = |refusal: Refusal| Rejection::new(refusal.by(None), None);
         let jws = Jws::parse(token).map_err(nameless)?;
         let claims = strict_json::parse_object(&jws.payload)
@@ -160,6 +171,7 @@ impl JwtProviders {
             let attempted = provider.claims.attempted(&claims);
             Unverified::Rejected(Rejection::new(refusal.by(Some(&provider.name)), attempted.as_deref()))
         };
+        check_type(types.unwrap_or(provider.types), jws.typ.as_deref(), &claims).map_err(rejected)?;
         let keys = match &provider.keys {
             Keys::Fixed(keys) => {
                 let key = keys.verify(&jws).map_err(rejected)?.id.clone();
@@ -216,6 +228,25 @@ impl JwtProviders {
     }
 }
 
+/// What `events` of a security event token (RFC 8417) begin with that says something of a session or an account.
+const EVENTS: [&str; 2] = ["http://schemas.openid.net/", "https://schemas.openid.net/"];
+
+/// That a token is one of those that count here. It is asked before any signature: whatever it says, it is refused for what it is not.
+fn check_type(types: TokenTypes, typ: Option<&str>, claims: &Object) -> Result<(), Refusal> {
+    let noun = types.noun();
+    if !types.has(typ) {
+        let what =
+            typ.map_or_else(|| "says not what it is".to_owned(), |typ| format!("is of the type {}", excerpt(typ)));
+        return Err(Refusal::invalid(format!("the token {what}, and so no {noun}")));
+    }
+    // Many who say that a session is over do not say that this is what it is.
+    let tells = |events: &Object| events.keys().any(|event| EVENTS.iter().any(|begin| event.starts_with(begin)));
+    if types != TokenTypes::Logout && claims.get("events").and_then(Value::as_object).is_some_and(tells) {
+        return Err(Refusal::invalid(format!("the token tells of an event (`events`), and so is no {noun}")));
+    }
+    Ok(())
+}
+
 #[derive(Debug)]
 struct Provider {
     name: Arc<str>,
@@ -223,6 +254,7 @@ struct Provider {
     audiences: Vec<String>,
     leeway: SignedDuration,
     require: Bound,
+    types: TokenTypes,
     keys: Keys,
     claims: ClaimReader,
 }
@@ -269,6 +301,7 @@ impl Provider {
             // INVARIANT: a leeway over 60 s was refused, so it always converts; without leeway is the strict side.
             leeway: SignedDuration::try_from(settings.leeway).unwrap_or(SignedDuration::ZERO),
             require: settings.require,
+            types: settings.types,
             keys,
             claims: ClaimReader::new(settings, namespace),
         }

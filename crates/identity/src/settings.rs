@@ -15,7 +15,7 @@ pub use directory::LdapDirectory;
 pub use keys::{KeyLocation, KeySource, RemoteKeySource};
 pub use listed::{ApiKeyProvider, ApiKeyRecord, PasswordProvider, PreviousSecret, UserRecord};
 pub use login::{LoginSettings, OidcProvider, ResponseMode};
-pub use token::{Bound, ClaimNames, DpopSettings, IntrospectionProvider, JwtProvider, ProofAlgorithm};
+pub use token::{Bound, ClaimNames, DpopSettings, IntrospectionProvider, JwtProvider, ProofAlgorithm, TokenTypes};
 
 /// All identity providers of one configuration.
 #[derive(Debug, Clone)]

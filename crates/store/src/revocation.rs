@@ -7,7 +7,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, TransactionBehavior, params};
 
 use crate::database::{Database, Settings, change, connect};
 use crate::error::{StoreError, Trouble};
@@ -208,14 +208,20 @@ const MOST_KEYS: i64 = 100_000;
 fn read(db: &Connection) -> Result<Vec<RevocationRow>, Trouble> {
     let mut statement =
         db.prepare("SELECT what, name, before, made, until, reason FROM revocation ORDER BY made DESC")?;
+    // One that is damaged is in the way of no other: its texts are empty then, which name nothing.
+    let text = |row: &Row<'_>, place| match row.get(place) {
+        Ok(text) => Ok(text),
+        Err(rusqlite::Error::FromSqlConversionFailure(..) | rusqlite::Error::Utf8Error(..)) => Ok(String::new()),
+        Err(error) => Err(error),
+    };
     let rows = statement.query_map([], |row| {
         Ok(RevocationRow {
-            what: row.get(0)?,
-            name: row.get(1)?,
+            what: text(row, 0)?,
+            name: text(row, 1)?,
             before: row.get(2)?,
             made: row.get(3)?,
             until: row.get(4)?,
-            reason: row.get(5)?,
+            reason: text(row, 5)?,
         })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
@@ -284,6 +290,21 @@ mod tests {
         assert_eq!((stands.before, stands.until), (5, Some(60)));
         one.remove("key", "k").unwrap();
         assert_eq!(follower.look().unwrap().map(|rows| rows.len()), Some(1));
+    }
+
+    #[test]
+    fn a_row_whose_texts_are_none_is_in_the_way_of_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = Settings { path: folder.path().join("store.db") };
+        let database = Database::open(&settings).unwrap();
+        let book = RevocationBook::of(&settings);
+        book.write(&row("token", "a", None), 1).unwrap();
+        let damage = "INSERT INTO revocation (what, name, before, made, until, reason) VALUES ('key', CAST(x'ff' AS TEXT), 5, 7, NULL, CAST(x'fe' AS TEXT))";
+        database.db.execute_batch(damage).unwrap();
+        let mut read = database.revocations().unwrap();
+        read.sort_by(|one, other| one.what.cmp(&other.what));
+        let nameless = RevocationRow { reason: String::new(), ..row("key", "", None) };
+        assert_eq!(read, [nameless, row("token", "a", None)]);
     }
 
     #[test]

@@ -60,6 +60,9 @@ pub struct Revocations {
     pub more: bool,
     /// They survive a restart.
     pub kept: bool,
+    /// How many of those that are kept cannot be read, or not whole: what these name is revoked until it is lifted.
+    #[serde(default)]
+    pub damaged: u64,
 }
 
 /// A revocation.

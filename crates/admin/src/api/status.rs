@@ -107,6 +107,9 @@ pub struct Store {
     pub last_written: Option<String>,
     /// Why the last transaction was not written; null where it was.
     pub trouble: Option<String>,
+    /// Revocations in it that cannot be read, or not whole.
+    #[serde(default)]
+    pub damaged_revocations: u64,
 }
 
 /// One geo database.

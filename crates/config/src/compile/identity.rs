@@ -169,6 +169,7 @@ fn compile_jwt(reader: &Reader<'_>, provider: &file::JwtProvider, places: &mut P
         trust_groups: provider.trust_groups.clone(),
         leeway: provider.leeway,
         require: provider.require,
+        types: provider.types,
     })
 }
 

@@ -7,7 +7,7 @@ use http::HeaderName;
 use portcullis_events::settings::Secret;
 use portcullis_identity::assertion::{LIFETIME, MAX_SIZE};
 use portcullis_identity::settings::{
-    self, BesideCredential, Bound, ClaimNames, DpopSettings, ProofAlgorithm, SanKind, Settings,
+    self, BesideCredential, Bound, ClaimNames, DpopSettings, ProofAlgorithm, SanKind, Settings, TokenTypes,
 };
 use portcullis_policy::PrincipalKind;
 use portcullis_proxy::settings::IdentityHeaders;
@@ -115,7 +115,12 @@ pub(crate) struct JwtProvider {
     pub(crate) trust_groups: Vec<String>,
     pub(crate) leeway: Duration,
     pub(crate) require: Bound,
+    pub(crate) types: TokenTypes,
 }
+
+/// What can be written as `typ`.
+pub(crate) const TOKEN_TYPES: &[(&str, TokenTypes)] =
+    &[("jwt", TokenTypes::Access), ("at+jwt", TokenTypes::AccessAlone)];
 
 /// `[[identity.api_key]]`
 #[derive(Debug)]
@@ -206,6 +211,7 @@ fn read_jwt(section: Section<'_>) -> Option<JwtProvider> {
     let trust_groups = section.list("trust_groups", Text).map_or_else(Vec::new, |list| list.value);
     let leeway = section.or("leeway", Time::within("0s", "60s"), LEEWAY);
     let require = section.or("require", Choice(REQUIRE), Bound::Unbound);
+    let types = section.or("typ", Choice(TOKEN_TYPES), TokenTypes::Access);
     section.finish();
     let name = name?;
     Some(JwtProvider {
@@ -219,6 +225,7 @@ fn read_jwt(section: Section<'_>) -> Option<JwtProvider> {
         trust_groups: trust_groups.into_iter().map(|group| group.value).collect(),
         leeway,
         require,
+        types,
     })
 }
 

@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::file::receiver::Link;
 use crate::file::{
     ASSERTION_SIZES, AT_INTROSPECTION, AT_LOGIN, Attribute, BESIDE_CREDENTIAL, FilterText, GROUP_FILTER, HEADER_SIZES,
-    NESTED, PROOF_ALGORITHMS, PagePath, REMEMBERED, REQUIRE, RESPONSE_MODES, SAN, SCOPES, ServerUrl,
+    NESTED, PROOF_ALGORITHMS, PagePath, REMEMBERED, REQUIRE, RESPONSE_MODES, SAN, SCOPES, ServerUrl, TOKEN_TYPES,
 };
 use crate::kinds::{AnyText, Choice, FilePath, Flag, Header, Integer, Name, Size, Text, Time};
 
@@ -65,6 +65,12 @@ fn jwt() -> Table {
                 "What its tokens must be bound to: nothing, a client certificate, a key, or either.",
             )
             .default("none"),
+            choice(
+                "typ",
+                &words(TOKEN_TYPES),
+                "Which of its tokens count, by the `typ` of their header: `jwt`: access tokens, and those that do not say what they are; `at+jwt`: those that say that they are access tokens (RFC 9068).",
+            )
+            .default("jwt"),
         ],
     )
 }

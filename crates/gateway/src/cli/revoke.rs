@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use portcullis_admin::api::{Done, NewRevocation, Revocations, RevokedName, ShownRevocation};
+use portcullis_identity::revocation::Revoked;
 use portcullis_store::{RevocationBook, RevocationRow, Settings};
 
 use crate::cli::args::{Global, LiftArgs, OfflineArgs, RevokeArgs, RevokeCommand, RevokeTerms};
@@ -70,7 +71,12 @@ fn kept(store: &Settings) -> Result<Revocations, String> {
         kept: true,
     };
     let holds = |row: &RevocationRow| row.until.is_none_or(|until| until > now);
-    Ok(Revocations { revocations: rows.into_iter().filter(holds).map(shown).collect(), kept: true, more: false })
+    let is_time = |micros: &i64| Timestamp::from_microsecond(*micros).is_ok();
+    let is_whole = |row: &&RevocationRow| {
+        Revoked::parse(&row.what, &row.name).is_some() && [row.before, row.made].iter().chain(&row.until).all(is_time)
+    };
+    let damaged = (rows.len() - rows.iter().filter(is_whole).count()) as u64;
+    Ok(Revocations { revocations: rows.into_iter().filter(holds).map(shown).collect(), kept: true, more: false, damaged })
 }
 
 fn rows(all: &Revocations) -> String {
@@ -94,5 +100,9 @@ fn rows(all: &Revocations) -> String {
             ]
         })
         .collect();
-    table(["WHAT", "NAME", "ISSUED UNTIL", "REVOKED", "UNTIL", "REASON"], &rows)
+    let table = table(["WHAT", "NAME", "ISSUED UNTIL", "REVOKED", "UNTIL", "REASON"], &rows);
+    match all.damaged {
+        0 => table,
+        damaged => format!("{table}\n{damaged} of those in the store ARE DAMAGED: what they name is revoked until it is lifted"),
+    }
 }

@@ -53,7 +53,7 @@ pub(super) fn whole(operated: &Operated) -> Status {
         events: shared.recorder.recorded(),
         bans: shared.risk.bans_active(shared.clock.now()) as u64,
         geo: shared.geo.reports().into_iter().map(geo).collect(),
-        store: operated.running.kept().map(|kept| store(kept.stats())),
+        store: operated.running.kept().map(|kept| store(kept.stats(), operated.running.revoking().damaged())),
         providers: providers::shown(&operated.running),
         audit: operated.running.auditing().map(|auditing| audit(auditing)),
     }
@@ -159,7 +159,7 @@ fn geo(report: portcullis_geo::GeoReport) -> GeoDatabase {
     }
 }
 
-fn store(stats: portcullis_store::StoreStats) -> Store {
+fn store(stats: portcullis_store::StoreStats, damaged_revocations: u64) -> Store {
     Store {
         path: stats.path.display().to_string(),
         bytes: stats.bytes,
@@ -168,5 +168,6 @@ fn store(stats: portcullis_store::StoreStats) -> Store {
         pending: stats.pending as u64,
         last_written: stats.last_written.map(|last| format!("{last:.0}")),
         trouble: stats.trouble.as_deref().map(str::to_owned),
+        damaged_revocations,
     }
 }

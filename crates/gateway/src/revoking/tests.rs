@@ -238,3 +238,50 @@ fn what_makes_no_sense_revokes_nothing() {
     }
     assert!(revoking.shown().revocations.is_empty());
 }
+
+#[test]
+fn one_row_that_is_damaged_keeps_no_other_from_counting_and_what_it_names_stays_revoked() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = file(&folder);
+    let database = Database::open(&settings).unwrap();
+    let revoking = Revoking::restored(Some(&settings), Some(&database)).unwrap();
+    let now = Timestamp::now();
+    revoking.revoke(&new("principal", "user:alice")).unwrap();
+    revoking.revoke(&new("key", "ci")).unwrap();
+    // Another process, or a disk, leaves rows that say no time, and one that names nothing.
+    let book = RevocationBook::of(&settings);
+    let row = |what: &str, name: &str, before, until| portcullis_store::RevocationRow {
+        what: what.into(),
+        name: name.into(),
+        before,
+        made: 7,
+        until,
+        reason: "lost".into(),
+    };
+    book.write(&row("principal", "user:bob", i64::MAX, None), 1).unwrap();
+    book.write(&row("token", "t", 5, Some(i64::MAX)), 1).unwrap();
+    book.remove("key", "ci").unwrap();
+    book.write(&row("keys", "ci", 5, None), 1).unwrap();
+    // And somebody revokes with the other process of a takeover.
+    book.write(&row("principal", "user:cem", 9, None), 1).unwrap();
+    revoking.look();
+    let names = ["ci", "t", "user:alice", "user:bob", "user:cem"];
+    assert_eq!(revoking.kept().iter().map(|(name, _)| &**name).collect::<Vec<_>>(), names);
+    assert_eq!((revoking.damaged(), revoking.shown().damaged), (3, 3));
+    let bob = revoking.all().find(&Revoked::parse("principal", "user:bob").unwrap(), now).unwrap();
+    assert_eq!((bob.before, bob.until), (Timestamp::MAX, None), "whenever it was issued");
+    // It is looked again, and what somebody lifts is lifted.
+    for what in [("principal", "user:bob"), ("key", "ci"), ("token", "t")] {
+        revoking.lift(what.0, what.1).unwrap();
+    }
+    revoking.look();
+    assert_eq!(revoking.kept().iter().map(|(name, _)| &**name).collect::<Vec<_>>(), ["user:alice", "user:cem"]);
+    assert_eq!(revoking.damaged(), 1);
+    // A process that begins does not know whom the one is of that names nothing.
+    let again = Revoking::restored(Some(&settings), Some(&Database::open(&settings).unwrap()));
+    assert!(again.unwrap_err().to_string().contains("a revocation of a keys that is none"));
+    book.remove("keys", "ci").unwrap();
+    book.write(&row("principal", "user:bob", i64::MAX, None), 1).unwrap();
+    let again = Revoking::restored(Some(&settings), Some(&Database::open(&settings).unwrap())).unwrap();
+    assert_eq!((again.shown().revocations.len(), again.damaged()), (3, 1));
+}

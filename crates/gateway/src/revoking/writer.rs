@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -45,6 +46,21 @@ pub(super) struct Writer {
     failures: u64,
 }
 
+/// Rows that are damaged.
+#[derive(Debug, Clone, Copy, Default)]
+struct Damaged {
+    /// They say what they are about.
+    named: u64,
+    /// They do not.
+    nameless: u64,
+}
+
+impl Damaged {
+    fn all(self) -> u64 {
+        self.named + self.nameless
+    }
+}
+
 /// How often it is looked whether another process revoked something, and tried to write down what could not be written.
 const LOOK: Duration = Duration::from_secs(1);
 /// How often it is looked whether there is room kept on the disk, in such looks.
@@ -64,6 +80,12 @@ impl Writer {
         let follower = rows.follow()?;
         let (in_force, behind) = (Arc::clone(in_force), HashMap::new());
         let mut writer = Self { in_force, rows, follower, path, looks: 0, is_failing: false, behind, failures: 0 };
+        // At a start nobody knows what was in force before: one that names nothing may be of anybody.
+        for row in writer.rows.follow()?.look()?.into_iter().flatten() {
+            if Revoked::parse(&row.what, &row.name).is_none() {
+                revocation(row, &writer.path)?;
+            }
+        }
         writer.look()?;
         writer.keep_room();
         Ok(writer)
@@ -132,12 +154,41 @@ impl Writer {
     /// Puts in force what another process wrote since the last look, and leaves in force what this one could not write.
     fn look(&mut self) -> Result<(), StoreError> {
         let Some(rows) = self.follower.look()? else { return Ok(()) };
-        let read: Vec<_> = rows.into_iter().map(|row| revocation(row, &self.path)).collect::<Result<_, _>>()?;
+        let now = Timestamp::now();
+        let (read, damaged) = self.taken(rows);
         // Nobody revokes meanwhile. What is written nowhere else finds room first.
         let unwritten = self.in_force.unwritten();
         let first = unwritten.values().map(|each| Revocation::clone(each));
-        self.in_force.all.restore(first.chain(read), Timestamp::now());
+        // Of one that names nothing any more nobody knows whether it was among these.
+        let before = if damaged.nameless > 0 { self.in_force.all.list(now) } else { Vec::new() };
+        let before = before.iter().map(|each| Revocation::clone(each));
+        self.in_force.all.restore(first.chain(read).chain(before), now);
+        drop(unwritten);
+        let was = self.in_force.damaged.swap(damaged.all(), Ordering::Relaxed);
+        if damaged.all() > was {
+            let Damaged { named, nameless } = damaged;
+            tracing::error!(path = %self.path.display(), named, nameless, "revocations in the store are damaged: what they name is revoked until it is lifted, and of those that name nothing what was in force stays until the process ends");
+        }
         Ok(())
+    }
+
+    /// What rows say, and how many are damaged. One whose times are none has what it names revoked, whenever it was issued, until somebody lifts it.
+    fn taken(&self, rows: Vec<RevocationRow>) -> (Vec<Revocation>, Damaged) {
+        let (mut taken, mut damaged) = (Vec::with_capacity(rows.len()), Damaged::default());
+        for row in rows {
+            let (what, reason) = (Revoked::parse(&row.what, &row.name), row.reason.clone());
+            match (revocation(row, &self.path), what) {
+                (Ok(read), _) => taken.push(read),
+                (Err(_), Some(what)) => {
+                    damaged.named += 1;
+                    let (before, made) = (Timestamp::MAX, Timestamp::UNIX_EPOCH);
+                    let reason = format!("{reason} (what is kept of it is damaged)").into();
+                    taken.push(Revocation { what, before, made, until: None, reason });
+                }
+                (Err(_), None) => damaged.nameless += 1,
+            }
+        }
+        (taken, damaged)
     }
 
     fn write_for(&self, what: &Revoked, answer: &SyncSender<Result<Arc<Revocation>, StoreError>>) {

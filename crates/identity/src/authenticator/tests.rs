@@ -11,7 +11,7 @@ use super::Authenticator;
 use crate::api_key::mint;
 use crate::authentication::Identity;
 use crate::refusal::Rejection;
-use crate::settings::{ApiKeyProvider, ApiKeyRecord, Bound, ClaimNames, JwtProvider, KeySource, Settings};
+use crate::settings::{ApiKeyProvider, ApiKeyRecord, Bound, ClaimNames, JwtProvider, KeySource, Settings, TokenTypes};
 use crate::signer::Signer;
 
 mod bound;
@@ -37,6 +37,7 @@ fn provider(name: &str, jwks: &str) -> JwtProvider {
         trust_groups: Vec::new(),
         leeway: Duration::from_secs(30),
         require: Bound::Unbound,
+        types: TokenTypes::Access,
     }
 }
 
@@ -306,6 +307,32 @@ fn providers_keep_their_principals_apart() {
     check(partners.sign(&claims()), Err(Kind::Invalid));
     check(ours.sign(&from_partner("alice")), Err(Kind::Invalid));
     check(ours.sign(&changed(json!({"sub": "partner:alice"}))), Err(Kind::Invalid));
+}
+
+#[test]
+fn where_access_tokens_say_so_nothing_else_is_a_credential() {
+    let signer = Signer::ed25519("k");
+    let strict = JwtProvider { types: TokenTypes::AccessAlone, ..provider("corporate", &signer.jwks()) };
+    let (strict, usual) = (authenticator(vec![strict]), authenticator(vec![provider("corporate", &signer.jwks())]));
+    let check = |typ: Value, is_usual: bool, is_strict: bool| {
+        let mut header = signer.header();
+        header["typ"] = typ.clone();
+        if typ.is_null() {
+            header.as_object_mut().unwrap().remove("typ");
+        }
+        let token = signer.sign_with(&header, claims().to_string().as_bytes());
+        for (authenticator, is_one) in [(&usual, is_usual), (&strict, is_strict)] {
+            let found = present(authenticator, &token, NOW).map_err(|rejection| rejection.problem.kind);
+            assert_eq!(found, if is_one { Ok("user:alice".to_owned()) } else { Err(Kind::Invalid) }, "{typ}");
+        }
+    };
+    check(json!("at+jwt"), true, true);
+    check(json!("application/at+jwt"), true, true);
+    // An id token for a client that the API is an audience of.
+    check(json!("JWT"), true, false);
+    check(Value::Null, true, false);
+    check(json!("logout+jwt"), false, false);
+    check(json!("application/"), false, false);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::ClaimReader;
 use crate::namespace::Namespace;
 use crate::refusal::Refusal;
-use crate::settings::{Bound, ClaimNames, JwtProvider, KeySource};
+use crate::settings::{Bound, ClaimNames, JwtProvider, KeySource, TokenTypes};
 use portcullis_policy::Principal;
 
 fn read(mut claims: Value) -> Result<Principal, Refusal> {
@@ -23,6 +23,7 @@ fn read(mut claims: Value) -> Result<Principal, Refusal> {
         trust_groups: vec!["hr".to_owned()],
         leeway: Duration::from_secs(30),
         require: Bound::Unbound,
+        types: TokenTypes::Access,
     };
     let reader = ClaimReader::new(&settings, Namespace::new("corp:", ["", "corp:", "corp:lab:"]));
     if claims.get("sub").is_none() {

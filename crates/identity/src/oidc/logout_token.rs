@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::{NotAdmitted, RelyingParty, Replay, Replays};
 use crate::claims::{is_sound, numeric_date};
 use crate::remote::Patience;
+use crate::settings::TokenTypes;
 
 /// The event that makes a token a logout token (section 2.4).
 const EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
@@ -49,7 +50,7 @@ impl RelyingParty {
         let not_one = |why| Err(LogoutTokenProblem::NotOne(why));
         let proven = self
             .tokens
-            .prove(token, now, patience)
+            .prove_as(Some(TokenTypes::Logout), token, now, patience)
             .map_err(|unverified| LogoutTokenProblem::NotAdmitted(unverified.into()))?;
         let claims = &proven.claims;
         match claims.get("events").and_then(Value::as_object).and_then(|events| events.get(EVENT)) {

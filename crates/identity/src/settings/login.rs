@@ -8,7 +8,7 @@ use portcullis_policy::PrincipalKind;
 use crate::secret::SecretText;
 use crate::session::SessionBounds;
 
-use super::{Bound, ClaimNames, ClientProof, JwtProvider, KeySource, RemoteKeySource};
+use super::{Bound, ClaimNames, ClientProof, JwtProvider, KeySource, RemoteKeySource, TokenTypes};
 
 /// `[identity.login]`
 #[derive(Debug, Clone, Default)]
@@ -76,6 +76,7 @@ impl OidcProvider {
             trust_groups: self.trust_groups.clone(),
             leeway: self.leeway,
             require: Bound::Unbound,
+            types: TokenTypes::Id,
         }
     }
 

@@ -33,6 +33,44 @@ pub struct JwtProvider {
     pub leeway: Duration,
     /// What its tokens must be bound to.
     pub require: Bound,
+    /// Which of its tokens count. Default [`TokenTypes::Access`].
+    pub types: TokenTypes,
+}
+
+/// Which tokens count, by the `typ` of their header. A provider signs other things than access tokens with the same keys and for the same audience: each counts for what it is
+/// meant for (RFC 8725 section 3.11). One that does not say what it is, or says `JWT`, may be any of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenTypes {
+    /// Credentials: `at+jwt` (RFC 9068), or what does not say what it is.
+    Access,
+    /// `at+jwt` alone.
+    AccessAlone,
+    /// Those of a login: what does not say what it is.
+    Id,
+    /// Those that end sessions: `logout+jwt` (OpenID Connect Back-Channel Logout 1.0), or what does not say what it is.
+    Logout,
+}
+
+impl TokenTypes {
+    /// Whether one of this `typ` does.
+    pub(crate) fn has(self, typ: Option<&str>) -> bool {
+        let says_nothing = matches!(typ, None | Some("jwt" | "jose"));
+        match self {
+            Self::Access => says_nothing || typ == Some("at+jwt"),
+            Self::AccessAlone => typ == Some("at+jwt"),
+            Self::Id => says_nothing,
+            Self::Logout => says_nothing || typ == Some("logout+jwt"),
+        }
+    }
+
+    /// What it is called.
+    pub(crate) fn noun(self) -> &'static str {
+        match self {
+            Self::Access | Self::AccessAlone => "access token",
+            Self::Id => "id token",
+            Self::Logout => "logout token",
+        }
+    }
 }
 
 /// `[[identity.introspection]]`: who is asked about opaque tokens (RFC 7662).

@@ -15,7 +15,7 @@ use super::*;
 use crate::authentication::Awaited;
 use crate::remote::job::KeyFetchError;
 use crate::remote::{KeysAwaited, Patience};
-use crate::settings::{Bound, ClaimNames, JwtProvider, KeyLocation, KeySource, RemoteKeySource, Settings};
+use crate::settings::{Bound, ClaimNames, JwtProvider, KeyLocation, KeySource, RemoteKeySource, Settings, TokenTypes};
 use crate::signer::Signer;
 use crate::{Authentication, Authenticator, Identity, Presenting};
 
@@ -39,6 +39,7 @@ fn authenticator(source: RemoteKeySource) -> Authenticator {
         trust_groups: Vec::new(),
         leeway: Duration::ZERO,
         require: Bound::Unbound,
+        types: TokenTypes::Access,
     };
     Authenticator::new(Settings { jwt: vec![provider], ..Settings::default() }).unwrap()
 }
