@@ -60,7 +60,7 @@ fn kept(global: &Global) -> Result<(String, Feeds), Exit> {
         return Err(Exit::Usage);
     }
     let (settings, restored) = loaded(global)?.feeds;
-    let reports = Keeper::kept(restored, Now { wall: Timestamp::now(), steady: Duration::ZERO });
+    let reports = Keeper::kept(restored, settings.approved, Now { wall: Timestamp::now(), steady: Duration::ZERO });
     let folder = safe(&settings.folder.display().to_string());
     Ok((folder, Feeds { feeds: reports.into_iter().map(shown_feed).collect() }))
 }
