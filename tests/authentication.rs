@@ -72,7 +72,8 @@ fn tokens_of_every_algorithm_good_and_bad() {
         };
         token(&named("unknown key"), &header("kid", "other".into()), Err("authn.unknown_key"));
         // What the same provider signs for another purpose and for the same audience is no credential (RFC 8725 section 3.11).
-        for other in ["logout+jwt", "dpop+jwt", "secevent+jwt", "application/logout+JWT", "posture+jwt", "", "at+jwt "] {
+        for other in ["logout+jwt", "dpop+jwt", "secevent+jwt", "application/logout+JWT", "posture+jwt", "", "at+jwt "]
+        {
             token(&named(&format!("of the type `{other}`")), &header("typ", other.into()), Err("authn.invalid"));
         }
         for own in ["at+jwt", "application/at+jwt", "AT+JWT", "jwt", "application/jwt"] {

@@ -13,8 +13,7 @@ const HOME: &str = "81.2.69.142";
 const ELSEWHERE: &str = "203.0.113.7";
 
 fn policy(calibration: &str) -> String {
-    let risk =
-        format!("[risk]\nmode = \"enforce\"\nstep_up_budget = \"2%\"\ncalibration = \"{calibration}\"\n");
+    let risk = format!("[risk]\nmode = \"enforce\"\nstep_up_budget = \"2%\"\ncalibration = \"{calibration}\"\n");
     [AUTHENTICATED, NO_BANS, &risk].concat()
 }
 
@@ -50,7 +49,8 @@ fn a_calibration_is_in_force_as_approved_and_not_by_one_operator() {
         assert_eq!(connection.answer().status(), 200);
     }
     drop(connection);
-    let calibration = |arguments: &[&str], code| run(&gateway.site, &[&["risk", "calibration"], arguments].concat(), code);
+    let calibration =
+        |arguments: &[&str], code| run(&gateway.site, &[&["risk", "calibration"], arguments].concat(), code);
     calibration(&["propose"], 0);
     let list = json(&gateway.site, &["risk", "calibration", "list"]);
     let made = &list["calibrations"][0];

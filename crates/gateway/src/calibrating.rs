@@ -152,7 +152,9 @@ impl Running {
             Settled::Missing => {
                 let named = self.shared().risk.named_calibration().map(name_of).unwrap_or_default();
                 tracing::warn!(%named, "the policy names a calibration that is not kept here: the thresholds that are built in hold");
-                format!("the calibration {named} that the policy names is not kept here: the thresholds that are built in hold")
+                format!(
+                    "the calibration {named} that the policy names is not kept here: the thresholds that are built in hold"
+                )
             }
         };
         self.tell_of_thresholds(format!("{message}: {}", self.thresholds_in_words()));

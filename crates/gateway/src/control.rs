@@ -217,7 +217,11 @@ impl Gateway for Operated {
         if self.is_calibrated_by_policy() {
             let found = self.running.shared().risk.calibration_named(id);
             let made = found.ok_or_else(|| problem(CalibrationError::Unknown.to_string()))?;
-            return Err(problem(format!("{}: propose a policy whose [risk] says `{}`", self.by_policy(), line_for(&made))));
+            return Err(problem(format!(
+                "{}: propose a policy whose [risk] says `{}`",
+                self.by_policy(),
+                line_for(&made)
+            )));
         }
         let put = self.running.put_calibration(id).map_err(|error| problem(error.to_string()))?;
         Ok(Done { message: format!("calibration {} is in force: {}", put.id, self.running.thresholds_in_words()) })
@@ -225,7 +229,8 @@ impl Gateway for Operated {
 
     fn roll_calibration_back(&self) -> Result<Done, Problem> {
         if self.is_calibrated_by_policy() {
-            let remedy = "propose one whose `calibration` in [risk] names another, or `policy rollback` to a version that does";
+            let remedy =
+                "propose one whose `calibration` in [risk] names another, or `policy rollback` to a version that does";
             return Err(problem(format!("{}: {remedy}", self.by_policy())));
         }
         let before = self.running.take_calibration_back().map_err(|error| problem(error.to_string()))?;

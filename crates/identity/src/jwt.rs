@@ -235,7 +235,8 @@ const EVENTS: [&str; 2] = ["http://schemas.openid.net/", "https://schemas.openid
 fn check_type(types: TokenTypes, typ: Option<&str>, claims: &Object) -> Result<(), Refusal> {
     let noun = types.noun();
     if !types.has(typ) {
-        let what = typ.map_or_else(|| "says not what it is".to_owned(), |typ| format!("is of the type {}", excerpt(typ)));
+        let what =
+            typ.map_or_else(|| "says not what it is".to_owned(), |typ| format!("is of the type {}", excerpt(typ)));
         return Err(Refusal::invalid(format!("the token {what}, and so no {noun}")));
     }
     // Many who say that a session is over do not say that this is what it is.

@@ -38,7 +38,8 @@ pub(crate) fn compile(reader: &Reader<'_>, mfa: Option<Mfa>, has_store: bool) ->
         Some(party) => Some(party?),
         None => None,
     };
-    let settings = MfaSettings { issuer: mfa.issuer.into(), totp: mfa.totp, first_by_login: mfa.first_by_login, passkeys };
+    let settings =
+        MfaSettings { issuer: mfa.issuer.into(), totp: mfa.totp, first_by_login: mfa.first_by_login, passkeys };
     has_store.then_some(MfaLoaded { keys: FactorKeys::new(current?, other), settings })
 }
 

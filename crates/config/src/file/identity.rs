@@ -119,7 +119,8 @@ pub(crate) struct JwtProvider {
 }
 
 /// What can be written as `typ`.
-pub(crate) const TOKEN_TYPES: &[(&str, TokenTypes)] = &[("jwt", TokenTypes::Access), ("at+jwt", TokenTypes::AccessAlone)];
+pub(crate) const TOKEN_TYPES: &[(&str, TokenTypes)] =
+    &[("jwt", TokenTypes::Access), ("at+jwt", TokenTypes::AccessAlone)];
 
 /// `[[identity.api_key]]`
 #[derive(Debug)]

@@ -12,9 +12,7 @@ use serde_json::{Value, json};
 
 use crate::codes;
 use crate::diagnostics::{At, Diagnostic, Span};
-use crate::kinds::{
-    Choice, Decimal, FilePath, Flag, Header, Integer, Name, Percentage, ResolvedPath, Text, Time,
-};
+use crate::kinds::{Choice, Decimal, FilePath, Flag, Header, Integer, Name, Percentage, ResolvedPath, Text, Time};
 use crate::section::{Field, Kind, Section, shown};
 
 /// Nats beyond this say nothing: e to the 20 is half a thousand million to one.
@@ -133,7 +131,7 @@ impl Kind for CalibrationKind {
 
     fn schema(&self) -> Value {
         let mut schema = CALIBRATIONS.schema();
-        if let Some(any) = schema["anyOf"].as_array_mut() {
+        if let Some(any) = schema.get_mut("anyOf").and_then(Value::as_array_mut) {
             any.push(json!({ "type": "string", "pattern": "^sha256:[0-9A-Fa-f]{64}$" }));
         }
         schema

@@ -125,8 +125,7 @@ impl OwnPages {
         let now = visit.now;
         match form.get("act") {
             Some("begin-totp") => {
-                let begun =
-                    self.ask(&on, move |factors| factors.begin_totp(&principal, &name, now)).await?;
+                let begun = self.ask(&on, move |factors| factors.begin_totp(&principal, &name, now)).await?;
                 match begun {
                     Ok(begun) => Ok(totp_page(&on, &begun.id.to_string(), &begun.secret, &begun.uri).into()),
                     Err(page) => Ok(page.into()),

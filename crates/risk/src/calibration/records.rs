@@ -233,16 +233,11 @@ impl Records {
 pub(super) fn text_of(made: &Calibration) -> String {
     // Exhaustive on purpose: what is not here nobody has named.
     let Calibration { id, made_at, budget, counted: [low, normal, high], digest, thresholds, display } = made;
-    let thresholds = thresholds.map(|each| {
-        each.map_or_else(|| "-".to_owned(), |each| format!("{}:{}", each.step_up_mnats, each.deny_mnats))
-    });
+    let thresholds = thresholds
+        .map(|each| each.map_or_else(|| "-".to_owned(), |each| format!("{}:{}", each.step_up_mnats, each.deny_mnats)));
     let display: Vec<String> = display.iter().map(u16::to_string).collect();
     let at = made_at.as_microsecond();
-    format!(
-        "{id} {at} {budget} {low},{normal},{high} {digest:032x} {} {}",
-        thresholds.join(","),
-        display.join(",")
-    )
+    format!("{id} {at} {budget} {low},{normal},{high} {digest:032x} {} {}", thresholds.join(","), display.join(","))
 }
 
 fn made(text: &str) -> Option<Calibration> {

@@ -139,11 +139,24 @@ mod tests {
             thresholds: [None, Some([1_550, 3_550]), Some([1_000, 3_000])],
             scale: vec![(0, 0), (500, 410)],
         };
-        let all = Calibrations { budget: Some(500), counted: [1, 2, 3], enough: Some(40_000), named: Some("sha256:22".to_owned()), calibrations: vec![one] };
+        let all = Calibrations {
+            budget: Some(500),
+            counted: [1, 2, 3],
+            enough: Some(40_000),
+            named: Some("sha256:22".to_owned()),
+            calibrations: vec![one],
+        };
         let text = listed(&all);
-        for part in
-            ["budget 0.05%: 1 visits", "names one that is not kept here, sha256:22", "40000 of one are enough", "c2-4f0c93ab", "built in", "1.55", "1.00", "in force"]
-        {
+        for part in [
+            "budget 0.05%: 1 visits",
+            "names one that is not kept here, sha256:22",
+            "40000 of one are enough",
+            "c2-4f0c93ab",
+            "built in",
+            "1.55",
+            "1.00",
+            "in force",
+        ] {
             assert!(text.contains(part), "{part}: {text}");
         }
         let text = shown(&all.calibrations[0]);
@@ -152,7 +165,13 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("0.00=0 0.50=410") && text.contains("calibration = \"sha256:11\""), "{text}");
-        let none = listed(&Calibrations { budget: None, counted: [0; 3], enough: None, named: None, calibrations: Vec::new() });
+        let none = listed(&Calibrations {
+            budget: None,
+            counted: [0; 3],
+            enough: None,
+            named: None,
+            calibrations: Vec::new(),
+        });
         assert!(none.contains("set `step_up_budget`") && none.contains("no calibration was made yet"), "{none}");
         assert_eq!([10_000, 500, 15_000, 500_000].map(percent), ["1%", "0.05%", "1.5%", "50%"]);
     }
