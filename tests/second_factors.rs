@@ -375,6 +375,7 @@ fn a_person_activates_one_thing_with_one_factor_at_a_host_where_no_application_i
     // Whoever has stolen the cookie of a fresh login could have added it: in that session it counts for nothing.
     let fields = [("assignment", "secrets-for-a-time"), ("minutes", ""), ("justification", "x"), ("ticket", "")];
     let page = browser.go(ACCESS);
+    assert_eq!(page.answer.header("clear-site-data"), Some("\"storage\""));
     let page = browser.submit(&page, "value=\"prepare\"", &fields);
     let html = page.html();
     assert!(html.contains("does not count here") && !html.contains("name=\"code\""), "{html}");

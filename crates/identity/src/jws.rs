@@ -181,7 +181,10 @@ impl<'t> Parts<'t> {
     }
 }
 
-fn read_header(header: &Object) -> Result<(Algorithm, Option<Box<str>>, Option<Box<str>>), Refusal> {
+/// By which algorithm a token is signed, the id of the key, and its type.
+type Read = (Algorithm, Option<Box<str>>, Option<Box<str>>);
+
+fn read_header(header: &Object) -> Result<Read, Refusal> {
     if let Some(member) = REFUSED_HEADER_MEMBERS.into_iter().find(|member| header.contains_key(*member)) {
         return Err(Refusal::invalid(format!("the token's header has `{member}`, which is not accepted")));
     }

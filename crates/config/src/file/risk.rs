@@ -131,7 +131,7 @@ impl Kind for CalibrationKind {
 
     fn schema(&self) -> Value {
         let mut schema = CALIBRATIONS.schema();
-        if let Some(any) = schema["anyOf"].as_array_mut() {
+        if let Some(any) = schema.get_mut("anyOf").and_then(Value::as_array_mut) {
             any.push(json!({ "type": "string", "pattern": "^sha256:[0-9A-Fa-f]{64}$" }));
         }
         schema

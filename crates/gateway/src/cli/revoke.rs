@@ -103,6 +103,8 @@ fn rows(all: &Revocations) -> String {
     let table = table(["WHAT", "NAME", "ISSUED UNTIL", "REVOKED", "UNTIL", "REASON"], &rows);
     match all.damaged {
         0 => table,
-        damaged => format!("{table}\n{damaged} of those in the store ARE DAMAGED: what they name is revoked until it is lifted"),
+        damaged => format!(
+            "{table}\n{damaged} of those in the store ARE DAMAGED: what they name is revoked until it is lifted"
+        ),
     }
 }

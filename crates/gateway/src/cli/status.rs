@@ -145,7 +145,10 @@ fn state(status: &Status) -> String {
         None => "in memory: a restart forgets bans and profiles".to_owned(),
         Some(store) => match &store.trouble {
             None if store.damaged_revocations > 0 => {
-                format!("{}, {} of its revocations ARE DAMAGED: see `portcullis revoke list`", store.path, store.damaged_revocations)
+                format!(
+                    "{}, {} of its revocations ARE DAMAGED: see `portcullis revoke list`",
+                    store.path, store.damaged_revocations
+                )
             }
             None => store.path.clone(),
             Some(trouble) => {

@@ -11,7 +11,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::SET_COOKIE;
+use http::header::{HeaderName, HeaderValue, SET_COOKIE};
 use http::{Method, Response, StatusCode};
 use http_body_util::Full;
 use portcullis_events::{EventKind, ReasonCode};
@@ -35,6 +35,7 @@ use crate::lending::own::{Asker, Section, Wanted};
 
 /// What the forms' token is for.
 const PURPOSE: &str = "access";
+const CLEAR_SITE_DATA: HeaderName = HeaderName::from_static("clear-site-data");
 
 /// What is to be activated: as its form says, as the next page shows it, and as a factor confirms it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -313,7 +314,10 @@ impl OwnPages {
         main = ask_form(main, visit);
         main = list(main, visit, "Activations", "activations", &activations);
         main = list(main, visit, "Requests for access", "requests", &requests);
-        Ok(own_page(StatusCode::OK, "Access for a time", main, "'self'", false).into())
+        let mut page = own_page(StatusCode::OK, "Access for a time", main, "'self'", false);
+        // A worker of an application that had this name before would stay in browsers, and answer in the place of these pages. Cookies stay.
+        page.headers_mut().insert(CLEAR_SITE_DATA, HeaderValue::from_static("\"storage\""));
+        Ok(page.into())
     }
 }
 

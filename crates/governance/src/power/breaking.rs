@@ -112,13 +112,19 @@ impl PowerBook {
         if self.powers.values().any(|power| power.statement.as_ref().is_some_and(|used| used.hash() == hash)) {
             return refused("it was used already: a statement is good once");
         }
+        // By the person, whatever name of theirs it is for: one who has many breaks no more glass than one who has none.
+        let is_theirs = |used: &Statement| {
+            terms.approvers.owner(&used.key).is_some_and(|(owner, _)| owner.person == approver.person)
+        };
         let open = self.powers.values().filter(|power| {
-            power.statement.is_some() && power.is_unreviewed() && power.asked.principal == breaking.principal
+            let by_them = power.statement.as_deref().map(is_theirs);
+            power.is_unreviewed()
+                && by_them.is_some_and(|by_them| by_them || power.asked.principal == breaking.principal)
         });
         if open.count() >= UNREVIEWED {
             return refused(format!(
                 "{UNREVIEWED} that {} broke by a key are not reviewed: have them reviewed first",
-                breaking.principal
+                approver.person
             ));
         }
         Ok(())

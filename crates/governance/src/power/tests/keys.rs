@@ -184,6 +184,11 @@ fn so_many_are_not_reviewed_and_a_full_log_keeps_nobody_out() {
         open(&mut book, n).unwrap();
     }
     assert!(refused(open(&mut book, 99)).contains("are not reviewed"));
+    // Nor by another name of the same person.
+    let other = Breaking { principal: "user:ana".to_owned(), ..breaking() };
+    let terms = persons.terms(&signers);
+    let tried = book.break_by_key(&signed(other, &persons.ana, 20), terms, &names(&["ops"]), at(30));
+    assert!(refused(tried).contains("that ana broke by a key are not reviewed"));
     for reviewer in ["ben", "cem"] {
         let who = Reviewer::Account { names: &names(&[reviewer]), is_shared: false };
         book.review(1, "", who, &nobody(), at(31)).unwrap();
