@@ -4,6 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::NativeEvent;
+
 /// Which events: all that is said must hold. The keys are those of a tail, and a span of time.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -34,7 +36,7 @@ pub struct EventsWanted {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EventsFound {
     /// Native events, the newest first.
-    #[schemars(with = "Vec<serde_json::Map<String, Value>>")]
+    #[schemars(with = "Vec<NativeEvent>")]
     pub events: Vec<Value>,
     /// How many there are: these and the older ones.
     pub matches: u64,
@@ -58,14 +60,14 @@ pub struct EventId {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EventExplained {
     /// The event, native.
-    #[schemars(with = "serde_json::Map<String, Value>")]
+    #[schemars(with = "NativeEvent")]
     pub event: Value,
     /// What its reason means; null: it has none.
     pub meaning: Option<String>,
     /// What the operator checks.
     pub next: Option<String>,
     /// The newest events within a quarter of an hour by the same principal, or, where it has none, the same address. At most 5.
-    #[schemars(with = "Vec<serde_json::Map<String, Value>>")]
+    #[schemars(with = "Vec<NativeEvent>")]
     pub related: Vec<Value>,
     /// What could not be read, in sentences.
     pub notes: Vec<String>,

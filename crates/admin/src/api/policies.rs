@@ -2,11 +2,14 @@
 
 use std::net::IpAddr;
 
+use portcullis_insight::Stamped;
+use portcullis_insight::replay::Replayed;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{PolicyInForce, PolicyText};
+use super::PolicyText;
+use crate::Told;
 
 /// Recorded requests that are decided on again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -35,114 +38,9 @@ pub struct ReplayDone {
     /// There are more events in that time than were replayed: those of the file that was written to last came first.
     pub more: bool,
     /// The report, `portcullis.replay/1`.
-    #[schemars(with = "ShownReplay")]
-    pub report: Value,
+    pub report: Told<Stamped<Replayed>>,
     /// What could not be read, in sentences.
     pub notes: Vec<String>,
-}
-
-/// A replay, as an answer has it.
-#[derive(Debug, JsonSchema)]
-#[expect(dead_code, reason = "it describes what the gateway writes")]
-struct ShownReplay {
-    /// The shape of this report.
-    schema: String,
-    /// The policy in force.
-    present: PolicyInForce,
-    /// The policy that would be.
-    candidate: PolicyInForce,
-    /// Events that were read.
-    lines: u64,
-    /// When the first and the last replayed request were made.
-    since: Option<String>,
-    /// The same.
-    until: Option<String>,
-    /// What changes.
-    impact: ReplayedImpact,
-    /// Requests that were refused before the policy was asked, by their reason.
-    not_asked: Vec<ReplayedCount>,
-    /// Events of other kinds.
-    other_events: u64,
-    /// Lines that are no event.
-    unreadable: u64,
-    /// The SHA-256 of the report as compact JSON.
-    impact_sha256: String,
-}
-
-/// What changes for requests that were made.
-#[derive(Debug, JsonSchema)]
-#[expect(dead_code, reason = "it describes what the gateway writes")]
-struct ReplayedImpact {
-    /// Requests that were decided on again under both policies.
-    requests: u64,
-    /// Permitted before, refused after.
-    newly_denied: ReplayedFlips,
-    /// Permitted before, 503 after.
-    newly_undecided: ReplayedFlips,
-    /// Permitted before, asked for a stronger authentication after.
-    newly_step_up: ReplayedFlips,
-    /// Refused before, permitted after.
-    newly_permitted: ReplayedFlips,
-    /// Refused before and after, but otherwise.
-    other_refusal: ReplayedFlips,
-    /// Answered alike.
-    unchanged: u64,
-    /// What the policy in force says otherwise than was answered at the time.
-    answered_otherwise: u64,
-    /// Requests that could not be decided on again, by what is missing.
-    not_replayed: Vec<ReplayedCount>,
-}
-
-/// The requests of one change.
-#[derive(Debug, JsonSchema)]
-#[expect(dead_code, reason = "it describes what the gateway writes")]
-struct ReplayedFlips {
-    /// How many.
-    requests: u64,
-    /// How many different callers.
-    users: u64,
-    /// Who they are, the most frequent first.
-    by_user: Vec<ReplayedCount>,
-    /// On which routes.
-    by_route: Vec<ReplayedCount>,
-    /// What they did.
-    by_action: Vec<ReplayedCount>,
-    /// What it is due to.
-    by_rule: Vec<ReplayedCount>,
-    /// By reason code.
-    by_reason: Vec<ReplayedCount>,
-    /// The first ones.
-    examples: Vec<ReplayedExample>,
-}
-
-/// How often something came.
-#[derive(Debug, JsonSchema)]
-#[expect(dead_code, reason = "it describes what the gateway writes")]
-struct ReplayedCount {
-    /// What.
-    name: String,
-    /// How often.
-    requests: u64,
-}
-
-/// A request that is answered otherwise.
-#[derive(Debug, JsonSchema)]
-#[expect(dead_code, reason = "it describes what the gateway writes")]
-struct ReplayedExample {
-    /// When it was made.
-    time: String,
-    /// Who made it.
-    user: String,
-    /// The client's address.
-    client: Option<IpAddr>,
-    /// What it was.
-    request: String,
-    /// The answer of the policy in force.
-    before: String,
-    /// The answer of the candidate.
-    after: String,
-    /// What it is due to.
-    rule: String,
 }
 
 /// Two policies.

@@ -58,8 +58,8 @@ fn kept(global: &Global, args: &ReplayArgs) -> Result<Exit, Exit> {
     match global.output {
         _ if global.quiet => {}
         Format::Human => done.text.iter().for_each(|line| answer(&safe(line))),
-        Format::Json => answer(&serde_json::to_string_pretty(&done.report).unwrap_or_default()),
-        Format::Jsonl => answer(&done.report.to_string()),
+        Format::Json => answer(&serde_json::to_string_pretty(done.report.json()).unwrap_or_default()),
+        Format::Jsonl => answer(&done.report.json().to_string()),
     }
     Ok(if done.unchanged { Exit::Success } else { Exit::Negative })
 }

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use jiff::Timestamp;
+use portcullis_admin::Told;
 use portcullis_admin::api::{DiffWanted, PolicyDiffered, PolicySide, PolicyText, Problem, ReplayDone, ReplayWanted};
 use portcullis_config::Loaded;
 use portcullis_history::{Filter, for_each_event};
@@ -103,7 +104,7 @@ pub(super) fn replay(operated: &Operated, wanted: &ReplayWanted) -> Result<Repla
         text: stamped.report.in_words(),
         unchanged: stamped.report.impact.is_none(),
         more,
-        report: serde_json::to_value(&stamped).map_err(|error| problem(error.to_string()))?,
+        report: Told::of(&stamped).map_err(|error| problem(error.to_string()))?,
         notes: kept.notes,
     })
 }
