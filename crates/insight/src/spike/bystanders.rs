@@ -108,11 +108,19 @@ impl Bystanders {
         // A spike begins with a bucket, and its refusals somewhat later: who came in between came before it. The first tenth may be as ever.
         times.sort_unstable();
         let began = times.get(times.len() / 10).copied().unwrap_or(onset);
-        bystanders.add_regulars(sample, onset, began, until);
+        // Who went since the change went with it, and was not gone before.
+        let gone = change.map_or(began, |change| change.min(began));
+        bystanders.add_regulars(sample, onset, (gone, began), until);
         bystanders
     }
 
-    fn add_regulars(&mut self, sample: &Outlook, onset: Timestamp, began: Timestamp, until: Timestamp) {
+    fn add_regulars(
+        &mut self,
+        sample: &Outlook,
+        onset: Timestamp,
+        (gone, began): (Timestamp, Timestamp),
+        until: Timestamp,
+    ) {
         let mut regulars: HashMap<(u64, PrincipalKind, &str), Regular<'_>> = HashMap::new();
         for one in sample.older.iter().chain(&sample.lasting) {
             let request = &one.seen.request;
@@ -144,7 +152,7 @@ impl Bystanders {
             let seen = there.contains(&key) || regular.last.now >= began;
             let Regular { network, last, rate } = regular;
             // Who had gone before it began is missed by nobody.
-            if !seen && rate * seconds(last.now, began) > MISSED {
+            if !seen && rate * seconds(last.now, gone) > MISSED {
                 continue;
             }
             let requests = rate * seconds(began, until);
