@@ -16,7 +16,7 @@ use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue};
 use jiff::Timestamp;
 use portcullis_identity::remote::Patience;
-use portcullis_identity::settings::{Bound, ClaimNames, JwtProvider, KeySource, Settings};
+use portcullis_identity::settings::{Bound, ClaimNames, JwtProvider, KeySource, Settings, TokenTypes};
 use portcullis_identity::{Authentication, Authenticator, Identity, Presenting, SeenToken};
 use portcullis_policy::PrincipalKind;
 use portcullis_testkit::tokens::{Claims, SigningKey, jwks};
@@ -38,6 +38,7 @@ fn authenticator(keys: &[&SigningKey], remembered: usize) -> Authenticator {
         trust_groups: Vec::new(),
         leeway: Duration::ZERO,
         require: Bound::Unbound,
+        types: TokenTypes::Access,
     };
     Authenticator::new(Settings { jwt: vec![provider], token_cache_entries: remembered, ..Settings::default() })
         .unwrap()

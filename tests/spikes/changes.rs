@@ -30,7 +30,11 @@ fn a_network_that_was_removed_is_put_down_to_the_policy() {
     assert!(listed.contains("config_change "), "{listed}");
     // Everything that is described was there, but for changes that came in time and are no cause.
     let listed = json(&scene.gateway, &["spike", "list", "-o", "json"]);
-    assert_eq!(schemas::unseen("Spikes", &[&listed]), ["SpikeExplained.not_ruled_out", "SpikeExplained.ruled_out"], "{listed:#}");
+    assert_eq!(
+        schemas::unseen("Spikes", &[&listed]),
+        ["SpikeExplained.not_ruled_out", "SpikeExplained.ruled_out"],
+        "{listed:#}"
+    );
 }
 
 /// Where versions are kept the way back is a command, and it does what it says.

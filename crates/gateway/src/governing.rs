@@ -310,12 +310,6 @@ impl Governing {
         self.governor().content_of(version).ok()
     }
 
-    /// A version as the gateway would read it now, where its files are kept.
-    pub(crate) fn loaded(&self, n: u64) -> Option<Loaded> {
-        let version = self.governor().version(n).ok()?;
-        load_sealed(&self.config, &self.content_of(&version)?).ok()
-    }
-
     /// Where they are.
     pub(crate) fn store(&self) -> &portcullis_store::Settings {
         &self.store

@@ -230,7 +230,7 @@ pub(crate) fn changes_over_starts(
     shared: &Shared,
 ) -> Vec<RecentChange> {
     let policy_of = |state: &State| {
-        let loaded = governing?.loaded(state.version)?;
+        let loaded = governing?.loaded(state.version).ok()?;
         let policy = loaded.policy.numbered(state.version);
         let made = state.calibration.as_deref().and_then(|id| shared.risk.calibration_named(id));
         let policy = policy.with_calibration(made.map(|made| (Arc::clone(&made.id), made.thresholds)));

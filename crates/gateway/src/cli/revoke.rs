@@ -76,7 +76,12 @@ fn kept(store: &Settings) -> Result<Revocations, String> {
         Revoked::parse(&row.what, &row.name).is_some() && [row.before, row.made].iter().chain(&row.until).all(is_time)
     };
     let damaged = (rows.len() - rows.iter().filter(is_whole).count()) as u64;
-    Ok(Revocations { revocations: rows.into_iter().filter(holds).map(shown).collect(), kept: true, more: false, damaged })
+    Ok(Revocations {
+        revocations: rows.into_iter().filter(holds).map(shown).collect(),
+        kept: true,
+        more: false,
+        damaged,
+    })
 }
 
 fn rows(all: &Revocations) -> String {
