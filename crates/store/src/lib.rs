@@ -48,4 +48,4 @@ pub use provider_keys::ProviderKeyBook;
 pub use revocation::{RevocationBook, RevocationFollower, RevocationRow};
 pub use sessions::{KeptSessions, RestoredSessions};
 pub use stats::StoreStats;
-pub use versions::Versions;
+pub use versions::{Taken, Versions};
