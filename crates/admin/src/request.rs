@@ -1,5 +1,6 @@
 //! One request: what is asked, what is done, what is answered, what is recorded.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use portcullis_history::Filter;
 use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::Value;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, mpsc};
@@ -578,9 +579,20 @@ async fn read<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, Fail
 }
 
 /// What is asked for under its own path: what the policy was asked about is what is done.
-async fn read_verb<T: DeserializeOwned + Verb>(request: Request<Incoming>, most: usize) -> Result<T, Failure> {
+async fn read_verb<T: DeserializeOwned + Serialize + Verb>(
+    request: Request<Incoming>,
+    most: usize,
+) -> Result<T, Failure> {
     let path = request.uri().path().to_owned();
-    let wanted: T = read_up_to(request, most).await?;
+    let body = body_up_to(request, most).await?;
+    let wanted: T = parse(&body)?;
+    // A verb that has no fields takes any (serde's `deny_unknown_fields` says nothing of those).
+    let given: BTreeMap<String, IgnoredAny> = parse(&body)?;
+    let known = serde_json::to_value(&wanted).unwrap_or_default();
+    if let Some(unknown) = given.keys().find(|key| known.get(key.as_str()).is_none()) {
+        let error = format!("the body: unknown field `{}`", unknown.escape_debug());
+        return Err(Failure::new(StatusCode::BAD_REQUEST, error));
+    }
     if path.strip_prefix(T::FOLDER) == Some(wanted.verb()) {
         return Ok(wanted);
     }
@@ -589,10 +601,17 @@ async fn read_verb<T: DeserializeOwned + Verb>(request: Request<Incoming>, most:
 }
 
 async fn read_up_to<T: DeserializeOwned>(request: Request<Incoming>, most: usize) -> Result<T, Failure> {
+    parse(&body_up_to(request, most).await?)
+}
+
+async fn body_up_to(request: Request<Incoming>, most: usize) -> Result<Bytes, Failure> {
     let body = Limited::new(request.into_body(), most).collect().await;
     let body = body.map_err(|error| Failure::new(StatusCode::BAD_REQUEST, format!("the body: {error}")))?;
-    serde_json::from_slice(&body.to_bytes())
-        .map_err(|error| Failure::new(StatusCode::BAD_REQUEST, format!("the body: {error}")))
+    Ok(body.to_bytes())
+}
+
+fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Failure> {
+    serde_json::from_slice(body).map_err(|error| Failure::new(StatusCode::BAD_REQUEST, format!("the body: {error}")))
 }
 
 fn found<T: Serialize>(outcome: Result<T, Problem>) -> Result<Response<Answer>, Failure> {
