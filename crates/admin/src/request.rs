@@ -10,8 +10,8 @@ use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use portcullis_history::Filter;
-use serde::Serialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, mpsc};
@@ -122,6 +122,7 @@ impl<G: Gateway> Desk<G> {
                 .await
             }
             (Method::POST, "/v1/drain") => {
+                nothing(request).await?;
                 // Before it is done: the process may be gone right after it.
                 self.record(ActionKind::Drain, true, "drains and ends".to_owned());
                 self.gateway.drain();
@@ -168,6 +169,7 @@ impl<G: Gateway> Desk<G> {
                 self.blocking(|desk| Ok(json(&desk.gateway.calibrations()))).await
             }
             (Method::POST, "/v1/risk/calibrations/propose") => {
+                nothing(request).await?;
                 self.blocking(|desk| {
                     desk.act(ActionKind::RiskCalibration, "propose", desk.gateway.propose_calibration())
                 })
@@ -181,6 +183,7 @@ impl<G: Gateway> Desk<G> {
                 .await
             }
             (Method::POST, "/v1/risk/calibrations/rollback") => {
+                nothing(request).await?;
                 self.blocking(|desk| {
                     desk.act(ActionKind::RiskCalibration, "rollback", desk.gateway.roll_calibration_back())
                 })
@@ -602,6 +605,17 @@ async fn read_verb<T: DeserializeOwned + Serialize + Verb>(
 
 async fn read_up_to<T: DeserializeOwned>(request: Request<Incoming>, most: usize) -> Result<T, Failure> {
     parse(&body_up_to(request, most).await?)
+}
+
+/// Where there is nothing to say: an empty body, `{}` or `null`.
+async fn nothing(request: Request<Incoming>) -> Result<(), Failure> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Nothing {}
+    match body_up_to(request, MAX_BODY).await? {
+        body if body.trim_ascii().is_empty() => Ok(()),
+        body => parse::<Option<Nothing>>(&body).map(drop),
+    }
 }
 
 async fn body_up_to(request: Request<Incoming>, most: usize) -> Result<Bytes, Failure> {
