@@ -449,8 +449,12 @@ fn where_governance_is_required_two_approve_a_seal_and_a_loan_and_two_review() {
     let code = run(&gateway.site, &["access", "seal", "--as", "alice"]);
     let seal = id();
     assert_eq!(break_glass(&gateway.site, &code, &[]).status.code(), Some(1), "nobody has approved it");
+    assert_eq!(last()["opens"].as_str().map(|opens| opens.starts_with("role:admin,")), Some(true), "{}", last());
     for key in [&ben, &cem] {
-        assert_eq!(signed("approve", &seal, key).status.code(), Some(0));
+        let approved = signed("approve", &seal, key);
+        assert_eq!(approved.status.code(), Some(0));
+        // Who signs a hash alone does not know what for.
+        assert!(approved.stderr.join("\n").contains("a code that opens role:admin,"), "{approved:?}");
     }
     let opened = break_glass(&gateway.site, &code, &[]);
     assert_eq!(opened.status.code(), Some(0), "{opened:?}");

@@ -278,6 +278,29 @@ fn narrower() -> Value {
     json!({ "name": "policy.toml", "text": format!("version = 1\n{first}[ban]{rest}") })
 }
 
+/// What reads no body.
+const TAKES_NOTHING: [&str; 1] = ["/v1/reload"];
+
+/// The same with a key that nothing knows, in each of its objects.
+fn misspelt(value: &Value) -> Vec<Value> {
+    match value {
+        Value::Object(fields) => {
+            let mut more = fields.clone();
+            more.insert("fro".to_owned(), json!(60));
+            let within = fields.iter().flat_map(|(name, field)| {
+                misspelt(field).into_iter().map(|field| {
+                    let mut fields = fields.clone();
+                    fields.insert(name.clone(), field);
+                    Value::Object(fields)
+                })
+            });
+            std::iter::once(Value::Object(more)).chain(within).collect()
+        }
+        Value::Array(items) => items.iter().flat_map(misspelt).map(|item| json!([item])).collect(),
+        _ => Vec::new(),
+    }
+}
+
 /// In seconds since 1970.
 fn tomorrow() -> u64 {
     std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs() + 86_400
@@ -364,6 +387,20 @@ fn each_operation_of_the_document_answers_as_it_says_and_is_one_event_where_it_c
             let refused = send(&api, case, &target, &api.bob, &body);
             if refused.status != 403 {
                 wrong.push(format!("{path}: whoever only reads gets {}", refused.status));
+            }
+            // What is misspelt is refused before anything is done; that nothing was, the events say below.
+            let bodies = if TAKES_NOTHING.contains(&path.as_str()) {
+                Vec::new()
+            } else {
+                misspelt(&serde_json::from_str(&body).unwrap())
+            };
+            for misspelt in bodies {
+                let Said { status, text, .. } = send(&api, case, &target, &api.alice, &misspelt.to_string());
+                // Of what follows events no text is read.
+                let is_said = path == "/v1/events/tail" || text.contains("unknown field `fro`");
+                if status != 400 || !is_said {
+                    wrong.push(format!("{path} with {misspelt}: {status} {text}"));
+                }
             }
         }
         let key = if case.method == "get" { &api.bob } else { &api.alice };

@@ -1,5 +1,6 @@
 //! Versions, approvals, rollback and backups: what becomes live, by whose word, and how it comes back.
 
+mod archives;
 mod by_hand;
 mod calibrated;
 mod crashes;

@@ -41,7 +41,6 @@ fn with_neither_store_nor_head_a_governed_backup_needs_approvals_or_what_was_wri
     let upstream = Upstream::start();
     let (site, _, [_, ben, cem]) = governed(&upstream);
     let archive = backup(&site, "first.backup").display().to_string();
-    let first = anchor(&site);
     site.policy(&[MISTAKE, NO_BANS].concat());
     let change = propose(&site, "ana");
     approve(&site, &change, &ben);
@@ -52,8 +51,8 @@ fn with_neither_store_nor_head_a_governed_backup_needs_approvals_or_what_was_wri
     let refusal = refused(&site, &["backup", "restore", &archive], 5);
     assert!(refusal.contains("neither a store nor its head file is there") && refusal.contains("--head"), "{refusal}");
     assert!(!site.path("state.db").exists());
-    // Nobody is asked in a drill, and it says what would be.
-    assert!(run(&site, &["backup", "restore", &archive, "--drill"], 0).contains("has to be approved, or --head"));
+    // A drill says the same, with the same code.
+    assert!(refused(&site, &["backup", "restore", &archive, "--drill"], 5).contains("with --head"));
     let request = site.path("request").display().to_string();
     let accepted = ["backup", "restore", &archive, "--accept-rollback", "--request", &request];
     assert!(refused(&site, &accepted, 5).contains("approvals are required"));
@@ -66,9 +65,42 @@ fn with_neither_store_nor_head_a_governed_backup_needs_approvals_or_what_was_wri
     let said = run(&site, &["backup", "restore", &later, "--head", &second], 0);
     assert!(said.contains("its log is the newest that is known"), "{said}");
     assert_eq!(live(&site), 2);
+}
+
+/// Finding of 2026-11: the first version, which is what every gateway is called by, had any old backup of it restored without approvals.
+#[test]
+fn a_version_that_says_nothing_of_the_age_of_a_backup_does_not_vouch_for_it() {
+    let upstream = Upstream::start();
+    let (site, _, [_, ben, cem]) = governed(&upstream);
+    let first = anchor(&site);
+    let mut archives = vec![backup(&site, "first.backup").display().to_string()];
+    let mut anchors = vec![first.clone()];
+    for policy in [MISTAKE, FINANCE] {
+        site.policy(&[policy, NO_BANS, "# again\n"].concat());
+        let change = propose(&site, "ana");
+        for key in [&ben, &cem] {
+            approve(&site, &change, key);
+        }
+        run(&site, &["policy", "activate", &change], 0);
+        archives.push(backup(&site, &format!("{}.backup", archives.len())).display().to_string());
+        anchors.push(anchor(&site));
+    }
+    // Of a store that is there it changes nothing.
+    run(&site, &["backup", "restore", &archives[2], "--head", &first, "--drill"], 0);
     remove(&site, &["state.db", "state.db.head"]);
-    let said = run(&site, &["backup", "restore", &later, "--head", &first], 0);
-    assert!(said.contains("its log goes on from version 1"), "{said}");
+    for (archive, head) in [(&archives[2], &first), (&archives[2], &anchors[1]), (&archives[0], &first)] {
+        for drill in [&[][..], &["--drill"]] {
+            let refusal = refused(&site, &[&["backup", "restore", archive, "--head", head][..], drill].concat(), 5);
+            assert!(refusal.contains("says nothing of its age"), "{refusal}");
+        }
+        assert!(!site.path("state.db").exists());
+    }
+    run(&site, &["backup", "restore", &archives[1], "--head", &anchors[1], "--drill"], 0);
+    run(&site, &["backup", "restore", &archives[2], "--head", &anchors[2]], 0);
+    let gateway = site.start();
+    let told = event(&gateway, "backup.restored");
+    let message = told["message"].as_str().unwrap();
+    assert!(message.contains(&format!("with --head {}", anchors[2])), "{told}");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use crate::Verb;
 
 /// What somebody wants.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "verb", rename_all = "snake_case")]
+#[serde(tag = "verb", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Access {
     /// What is in force and what waits, and which assignments are eligible.
     List {
@@ -92,6 +92,7 @@ impl Verb for Access {
 
 /// A code that is to be sealed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Seal {
     /// For whom: `user:alice`.
     pub principal: String,
@@ -103,6 +104,7 @@ pub struct Seal {
 
 /// Glass that is to be broken.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct BreakGlass {
     /// For whom: the principal of the code.
     pub principal: String,
@@ -129,6 +131,7 @@ impl std::fmt::Debug for BreakGlass {
 
 /// Access that somebody who was refused asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Requesting {
     /// The id of the refusal's event.
     pub event: String,
@@ -140,6 +143,7 @@ pub struct Requesting {
 
 /// A request that is to be granted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Granting {
     /// Its number.
     pub id: u64,
@@ -153,6 +157,7 @@ pub struct Granting {
 
 /// An eligible assignment that is to be activated.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Activation {
     /// Its name.
     pub assignment: String,
@@ -203,8 +208,11 @@ pub struct Power {
     pub state: String,
     /// For whom.
     pub principal: String,
-    /// What it gives: an assignment's name, or `role:NAME,ROUTE`.
+    /// What it gives: an assignment's name, or `role:NAME,ROUTE`; of a seal the hash of its code.
     pub gives: String,
+    /// Of a seal: what its code opens by `[break_glass]` of the policy that is in force now, in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub opens: Option<String>,
     /// For how many seconds it was asked for.
     pub for_s: u64,
     /// Why.

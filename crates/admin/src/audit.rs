@@ -8,7 +8,7 @@ use crate::Verb;
 
 /// What is wanted of the audits.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case", tag = "verb")]
+#[serde(rename_all = "snake_case", tag = "verb", deny_unknown_fields)]
 pub enum AuditWanted {
     /// Make one now.
     Run,

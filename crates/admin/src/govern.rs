@@ -7,7 +7,7 @@ use crate::Verb;
 
 /// What somebody wants.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "verb", rename_all = "snake_case")]
+#[serde(tag = "verb", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Governed {
     /// The versions, the last first, and what waits.
     List {
@@ -119,6 +119,7 @@ impl Verb for Governed {
 
 /// Who proposes, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Author {
     /// As who proposes says; the account is added to it.
     pub name: Option<String>,
@@ -130,6 +131,7 @@ pub struct Author {
 
 /// Files that are proposed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Proposed {
     /// A policy in place of the one that is live. Null, as `files`: what is on the gateway's disk.
     pub policy: Option<String>,
@@ -141,6 +143,7 @@ pub struct Proposed {
 
 /// A file of a version.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct File {
     /// Its name: relative to the folder of the gateway's main file, or absolute.
     pub name: String,
@@ -150,6 +153,7 @@ pub struct File {
 
 /// An approver's key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct NewApprover {
     /// The person.
     pub person: String,

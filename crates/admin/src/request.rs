@@ -2,6 +2,7 @@
 
 mod more;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,8 +13,8 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::{Body as _, Incoming};
 use portcullis_history::Filter;
 use portcullis_insight::audit::Finding;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, mpsc};
 
@@ -123,6 +124,7 @@ impl<G: Gateway> Desk<G> {
                 .await
             }
             (Method::POST, "/v1/drain") => {
+                nothing(request).await?;
                 // Before it is done: the process may be gone right after it.
                 self.record(ActionKind::Drain, true, "drains and ends".to_owned());
                 self.gateway.drain();
@@ -169,6 +171,7 @@ impl<G: Gateway> Desk<G> {
                 self.blocking(|desk| Ok(json(&desk.gateway.calibrations()))).await
             }
             (Method::POST, "/v1/risk/calibrations/propose") => {
+                nothing(request).await?;
                 self.blocking(|desk| {
                     desk.act(ActionKind::RiskCalibration, "propose", desk.gateway.propose_calibration())
                 })
@@ -182,6 +185,7 @@ impl<G: Gateway> Desk<G> {
                 .await
             }
             (Method::POST, "/v1/risk/calibrations/rollback") => {
+                nothing(request).await?;
                 self.blocking(|desk| {
                     desk.act(ActionKind::RiskCalibration, "rollback", desk.gateway.roll_calibration_back())
                 })
@@ -595,9 +599,20 @@ async fn read<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, Fail
 }
 
 /// What is asked for under its own path: what the policy was asked about is what is done.
-async fn read_verb<T: DeserializeOwned + Verb>(request: Request<Incoming>, most: usize) -> Result<T, Failure> {
+async fn read_verb<T: DeserializeOwned + Serialize + Verb>(
+    request: Request<Incoming>,
+    most: usize,
+) -> Result<T, Failure> {
     let path = request.uri().path().to_owned();
-    let wanted: T = read_up_to(request, most).await?;
+    let body = body_up_to(request, most).await?;
+    let wanted: T = parse(&body)?;
+    // A verb that has no fields takes any (serde's `deny_unknown_fields` says nothing of those).
+    let given: BTreeMap<String, IgnoredAny> = parse(&body)?;
+    let known = serde_json::to_value(&wanted).unwrap_or_default();
+    if let Some(unknown) = given.keys().find(|key| known.get(key.as_str()).is_none()) {
+        let error = format!("the body: unknown field `{}`", unknown.escape_debug());
+        return Err(Failure::new(StatusCode::BAD_REQUEST, error));
+    }
     if path.strip_prefix(T::FOLDER) == Some(wanted.verb()) {
         return Ok(wanted);
     }
@@ -606,6 +621,21 @@ async fn read_verb<T: DeserializeOwned + Verb>(request: Request<Incoming>, most:
 }
 
 async fn read_up_to<T: DeserializeOwned>(request: Request<Incoming>, most: usize) -> Result<T, Failure> {
+    parse(&body_up_to(request, most).await?)
+}
+
+/// Where there is nothing to say: an empty body, `{}` or `null`.
+async fn nothing(request: Request<Incoming>) -> Result<(), Failure> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Nothing {}
+    match body_up_to(request, MAX_BODY).await? {
+        body if body.trim_ascii().is_empty() => Ok(()),
+        body => parse::<Option<Nothing>>(&body).map(drop),
+    }
+}
+
+async fn body_up_to(request: Request<Incoming>, most: usize) -> Result<Bytes, Failure> {
     let too_large = || Failure::new(StatusCode::PAYLOAD_TOO_LARGE, format!("the body: more than {most} bytes"));
     // What announces too much is not waited for.
     if request.body().size_hint().lower() > most as u64 {
@@ -616,8 +646,11 @@ async fn read_up_to<T: DeserializeOwned>(request: Request<Incoming>, most: usize
         let is_too_large = error.is::<LengthLimitError>();
         if is_too_large { too_large() } else { Failure::new(StatusCode::BAD_REQUEST, format!("the body: {error}")) }
     })?;
-    serde_json::from_slice(&body.to_bytes())
-        .map_err(|error| Failure::new(StatusCode::BAD_REQUEST, format!("the body: {error}")))
+    Ok(body.to_bytes())
+}
+
+fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Failure> {
+    serde_json::from_slice(body).map_err(|error| Failure::new(StatusCode::BAD_REQUEST, format!("the body: {error}")))
 }
 
 fn found<T: Serialize>(outcome: Result<T, Problem>) -> Result<Response<Answer>, Failure> {

@@ -60,6 +60,8 @@ pub const NO_DATABASE: &str = "W0205";
 pub const UNSHARED_PROOFS: &str = "W0206";
 /// Variables of the environment stand in what needs approvals.
 pub const GOVERNED_VARIABLES: &str = "W0207";
+/// The file that is to encrypt backups holds no key.
+pub const BACKUP_KEY: &str = "W0209";
 /// A star or a brace in a pattern that means only itself.
 pub const LITERAL_WILDCARD: &str = "W0301";
 /// Groups that contain each other.
@@ -131,6 +133,7 @@ pub const ALL: &[(&str, &str)] = &[
     (NO_DATABASE, "a geo database is not where it should be"),
     (UNSHARED_PROOFS, "several gateways do not share which proofs of possession were used"),
     (GOVERNED_VARIABLES, "variables of the environment stand in what needs approvals"),
+    (BACKUP_KEY, "the key that is to encrypt backups cannot be used, so that none is made"),
     (LITERAL_WILDCARD, "a star or a brace in a pattern that means only itself"),
     (GROUP_CYCLE, "groups that contain each other"),
     (COUNTRY_UNKNOWN, "a condition on a country, and no geo database"),

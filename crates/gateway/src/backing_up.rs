@@ -8,6 +8,7 @@
 mod asked;
 mod restoring;
 mod returning;
+mod telling;
 #[cfg(test)]
 mod tests;
 
@@ -20,7 +21,7 @@ use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 use portcullis_events::EventKind;
-use portcullis_governance::backup::{BackupError, BackupKey, Manifest, Settings, create, unpack};
+use portcullis_governance::backup::{BackupError, BackupKey, Manifest, Settings, create, is_backup, unpack};
 use portcullis_governance::{
     GovernanceError, Governor, Hash, Head, HeadFile, HeadPlace as _, Ledger as _, RevokedKeys,
 };
@@ -29,6 +30,7 @@ use thiserror::Error;
 
 pub(crate) use asked::Backups;
 pub(crate) use restoring::{Restored, Restoring, restore};
+pub(crate) use telling::tell_restored;
 
 use crate::governing::Source;
 use crate::running::Running;
@@ -46,6 +48,10 @@ pub(crate) enum BackingUpError {
     Governance(#[from] GovernanceError),
     #[error("{0}")]
     Lock(#[from] LockError),
+    #[error("the store {} is in use: a gateway runs on it, or another command changes it; stop that, and restore then", .0.display())]
+    InUse(PathBuf),
+    #[error("{}: a file is there already: name another one, or, where it is an earlier backup, --force puts this one in its place", .0.display())]
+    There(PathBuf),
     #[error("{}: {source}", path.display())]
     Io { path: PathBuf, source: std::io::Error },
     #[error("{0}")]
@@ -82,7 +88,44 @@ pub(crate) fn place(folder: &Path, now: Timestamp) -> PathBuf {
     folder.join(format!("{PREFIX}{}{SUFFIX}", now.strftime("%Y%m%dT%H%M%SZ")))
 }
 
-/// Copies the store, how far its log has come, and the lists of networks that were last good, into one file.
+/// The folder of a file.
+pub(crate) fn folder_of(file: &Path) -> &Path {
+    file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// The same as [`make`], in the place of an earlier backup, which stays as it is until the new one is whole.
+pub(crate) fn make_again(
+    config: &Path,
+    store: &portcullis_store::Settings,
+    feeds: Option<&Path>,
+    out: &Path,
+    key: Option<&BackupKey>,
+) -> Result<Manifest, BackingUpError> {
+    if fs::symlink_metadata(out).is_err() {
+        return make(config, store, feeds, out, key);
+    }
+    if !is_backup(out).map_err(BackingUpError::io(out))? {
+        let message = format!("{}: what is there is no backup, and stays as it is", out.display());
+        return Err(BackingUpError::Refused(message));
+    }
+    let folder = scratch(folder_of(out))?;
+    let made = folder.path().join("made");
+    let manifest = make(config, store, feeds, &made, key)?;
+    fs::rename(&made, out).map_err(BackingUpError::io(out))?;
+    Ok(manifest)
+}
+
+/// Whether it is one of the names that belong to a store: whatever is written there is taken for the store's.
+fn is_of_store(out: &Path, store: &Path) -> bool {
+    let real =
+        |path: &Path| fs::canonicalize(folder_of(path)).ok().zip(path.file_name().map(std::ffi::OsStr::to_owned));
+    let (Some((folder, name)), Some((there, of))) = (real(out), real(store)) else { return false };
+    let (name, of) = (name.to_string_lossy(), of.to_string_lossy());
+    let rest = name.strip_prefix(&*of).filter(|rest| rest.is_empty() || rest.starts_with(['-', '.']));
+    folder == there && rest.is_some_and(|rest| !rest.ends_with(SUFFIX))
+}
+
+/// Copies the store, how far its log has come, and the lists of networks that were last good, into one file that is not there yet.
 pub(crate) fn make(
     config: &Path,
     store: &portcullis_store::Settings,
@@ -90,7 +133,14 @@ pub(crate) fn make(
     out: &Path,
     key: Option<&BackupKey>,
 ) -> Result<Manifest, BackingUpError> {
-    let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if is_of_store(out, &store.path) {
+        let message = format!("{}: that is a name of the store: name another file", out.display());
+        return Err(BackingUpError::Refused(message));
+    }
+    if fs::symlink_metadata(out).is_ok() {
+        return Err(BackingUpError::There(out.to_owned()));
+    }
+    let parent = folder_of(out);
     fs::create_dir_all(parent).map_err(BackingUpError::io(parent))?;
     let scratch = scratch(parent)?;
     let copy = scratch.path().join(STORE);

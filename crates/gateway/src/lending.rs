@@ -162,7 +162,10 @@ impl Lender {
         let now = self.begin(kept, clock).map_err(said)?;
         let answer = self.act(kept, wanted, who, now);
         self.settle(kept, now);
-        answer
+        answer.map(|mut answer| {
+            self.say_what_opens(&mut answer);
+            answer
+        })
     }
 
     fn act(&self, kept: &mut Kept, wanted: &Access, who: &Who, now: Timestamp) -> Result<Answer, String> {

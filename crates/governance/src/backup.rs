@@ -149,6 +149,16 @@ fn is_name(name: &str) -> bool {
         && Path::new(name).components().all(|part| matches!(part, Component::Normal(_)))
 }
 
+/// Whether a file begins as a backup does, encrypted or not: what comes after is not looked at.
+///
+/// # Errors
+/// It cannot be read.
+pub fn is_backup(file: &Path) -> io::Result<bool> {
+    let mut title = Vec::new();
+    File::open(file)?.take(TITLE.len() as u64).read_to_end(&mut title)?;
+    Ok(title == TITLE || title == SEALED)
+}
+
 /// Writes a backup of these files, each with its name in it. The files must not change meanwhile.
 ///
 /// # Errors

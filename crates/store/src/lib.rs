@@ -55,4 +55,4 @@ pub use sessions::{KeptSessions, RestoredSessions};
 pub use spikes::SpikeBook;
 pub use stats::StoreStats;
 pub use used::{Used, UsedBook};
-pub use versions::Versions;
+pub use versions::{Taken, Versions};

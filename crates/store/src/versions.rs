@@ -3,6 +3,8 @@
 //! They are written through a connection of their own, so that whoever activates a version does not wait for what is gathered of risk, and
 //! every transaction is on the disk when it returns (`synchronous = FULL`, `fullfsync` where the system has it).
 
+mod restoring;
+
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
@@ -20,6 +22,8 @@ use crate::error::{StoreError, Trouble};
 use crate::looking;
 use crate::packed::{pack, unpack};
 
+pub use restoring::Taken;
+
 /// The log in a store.
 #[derive(Debug)]
 pub struct Versions {
@@ -30,9 +34,6 @@ pub struct Versions {
 const MAX_BLOB: u64 = (MAX_CONTENT as u64) + (1 << 20);
 /// Blobs altogether as they are stored: beyond it nothing new is taken.
 const MAX_STORED: i64 = 8 << 30;
-/// Tables that are those of now, whatever an older store says: in it are sessions that were ended since, factors that were lost and removed, and
-/// codes that were used.
-const NEVER_BACK: [&str; 4] = ["session", "factor", "factor_attempt", "key_use"];
 /// Proposals that ended and are still shown.
 const ENDED: i64 = 1_000;
 /// Pages copied at a time, and the pause for others between.
@@ -84,34 +85,6 @@ impl Versions {
         // One file alone, without a log beside it.
         copy.query_row("PRAGMA journal_mode = DELETE", [], |row| row.get::<_, String>(0))?;
         copy.close().map_err(|(_, error)| Trouble::from(error))
-    }
-
-    /// Takes from a newer store what must never be taken back: what was revoked, which sessions there are, second factors with what was used of them,
-    /// and the log of temporary power; and where that is wanted its log, proposals and approvals with it, in place of this one's. All of it or
-    /// nothing. Says whether the newer log of temporary power goes on from this one's: else this one's stays, and what has ended since is not known.
-    /// Where both logs end alike, how far the last version has come is taken, too: its steps may be over.
-    ///
-    /// # Errors
-    /// One of the two cannot be used.
-    pub fn take_from(&mut self, newer: &Path, log: bool) -> Result<bool, Trouble> {
-        self.db.execute("ATTACH DATABASE ?1 AS newer", [newer.to_string_lossy()])?;
-        let transaction = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        transaction.execute("INSERT OR REPLACE INTO main.revocation SELECT * FROM newer.revocation", [])?;
-        let goes_on = crate::power::take_newer(&transaction)?;
-        let last = |store: &str| format!("(SELECT hash FROM {store}.version ORDER BY n DESC LIMIT 1)");
-        let ends_alike = format!("SELECT {} IS {}", last("main"), last("newer"));
-        let log: &[&str] = match log {
-            true => &["version", "blob", "change", "approval", "rollout"],
-            false if transaction.query_row(&ends_alike, [], |row| row.get(0))? => &["rollout"],
-            false => &[],
-        };
-        for table in NEVER_BACK.iter().chain(log) {
-            transaction.execute(&format!("DELETE FROM main.{table}"), [])?;
-            transaction.execute(&format!("INSERT INTO main.{table} SELECT * FROM newer.{table}"), [])?;
-        }
-        transaction.commit()?;
-        self.db.execute("DETACH DATABASE newer", [])?;
-        Ok(goes_on)
     }
 
     /// Ends all sessions in it: where nobody knows which of them were ended since.

@@ -40,6 +40,7 @@ pub struct Session {
 
 /// Which sessions are meant: one of these.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct WhichSessions {
     /// That with this id, or with one that begins so: at least eight characters.
     pub id: Option<String>,

@@ -1,13 +1,20 @@
 //! What `[governance]` and `[backup]` need: a store.
 
+use std::fs;
+use std::io::Read as _;
+use std::path::Path;
+
 use portcullis_governance::Rules;
-use portcullis_governance::backup::Settings;
+use portcullis_governance::backup::{BackupKey, Settings};
 
 use crate::codes;
 use crate::diagnostics::Diagnostic;
 use crate::file::{Backup, Governance};
 use crate::governed::Governed;
 use crate::section::Reader;
+
+/// Of the file of a key no more is read, in bytes.
+const MAX_KEY: u64 = 4 << 10;
 
 pub(crate) fn compile(
     reader: &Reader<'_>,
@@ -69,5 +76,28 @@ pub(crate) fn compile_backup(
         return None;
     };
     let path = backup.path.map_or_else(|| store.path.with_file_name("backups"), |path| path.path);
-    Some(Settings { path, every: backup.every, keep: backup.keep, key: backup.key })
+    let key =
+        backup.key.map(|(at, key)| {
+            if let Err(why) = backup_key(&key) {
+                let message = format!("no backup can be made with this key: {why}");
+                // A gateway that serves without backups serves: each that is due fails, and says so.
+                reader.report(Diagnostic::warning(codes::BACKUP_KEY, at, message).with_help(
+                    "make one with `portcullis backup keygen --out FILE`, or put the one that there was back",
+                ));
+            }
+            key
+        });
+    Some(Settings { path, every: backup.every, keep: backup.keep, key })
+}
+
+/// Whether a file holds a key of backups.
+fn backup_key(file: &Path) -> Result<(), String> {
+    let mut text = String::new();
+    let is_file = fs::metadata(file).map_err(|error| error.to_string())?.is_file();
+    if !is_file {
+        return Err("it is no file".to_owned());
+    }
+    let read = fs::File::open(file).and_then(|file| file.take(MAX_KEY).read_to_string(&mut text));
+    read.map_err(|error| error.to_string())?;
+    BackupKey::from_text(&text).map(drop).ok_or_else(|| "it is no key of `portcullis backup keygen`".to_owned())
 }

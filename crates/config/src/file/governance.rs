@@ -33,7 +33,8 @@ pub(crate) struct Backup {
     pub(crate) path: Option<ResolvedPath>,
     pub(crate) every: Duration,
     pub(crate) keep: usize,
-    pub(crate) key: Option<PathBuf>,
+    /// With where it stands.
+    pub(crate) key: Option<(Span, PathBuf)>,
 }
 
 /// Default and most of `break_glass_max`.
@@ -122,7 +123,7 @@ pub(crate) fn read_backup(root: &Section<'_>) -> Option<Backup> {
     let path = section.optional("path", FilePath).map(|path| path.value);
     let every = section.or("every", Time::within("1m", "30d"), Duration::from_secs(6 * 3_600));
     let keep = section.or("keep", Integer(1..=10_000), 28);
-    let key = section.optional("key", FilePath).map(|key| key.value.path);
+    let key = section.optional("key", FilePath).map(|key| (key.span, key.value.path));
     section.finish();
     let keep = usize::try_from(keep).unwrap_or(usize::MAX);
     enabled.then_some(Backup { at, path, every, keep, key })

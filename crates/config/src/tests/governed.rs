@@ -12,6 +12,28 @@ use portcullis_governance::{Rules, Stages};
 use super::{Folder, GATEWAY, POLICY};
 use crate::{Environment, GovernedKind, Loaded, load};
 
+/// Finding of 2026-11: `check` said nothing of a key that is not there, and no backup was ever made.
+#[test]
+fn a_key_of_backups_that_cannot_be_used_is_warned_of() {
+    let folder = Folder::new();
+    folder.write("portcullis.toml", format!("{GATEWAY}[store]\n[backup]\nkey = \"b.key\"\n"));
+    let warned = || {
+        folder
+            .problems()
+            .into_iter()
+            .map(|(code, _, message)| format!("{code} {message}"))
+            .collect::<Vec<_>>()
+            .join("\n")
+    };
+    for (text, why) in [(None, "No such file"), (Some("none"), "it is no key"), (Some(""), "it is no key")] {
+        text.into_iter().for_each(|text| folder.write("b.key", text));
+        let warned = warned();
+        assert!(warned.starts_with("W0209 no backup can be made with this key: ") && warned.contains(why), "{warned}");
+    }
+    folder.write("b.key", portcullis_governance::backup::BackupKey::generate().unwrap().1);
+    assert_eq!(warned(), "");
+}
+
 #[test]
 fn every_key_reaches_its_setting() {
     let folder = Folder::new();
@@ -21,7 +43,9 @@ fn every_key_reaches_its_setting() {
                   shadow = \"5m\"\ncanary = [\"0.5%\", \"100%\"]\ncanary_step = \"30s\"\nmax_newly_denied = \"2.5%\"\nmin_denied_callers = 7\n\
                   [backup]\npath = \"b\"\nevery = \"1h\"\nkeep = 3\nkey = \"backup.key\"\n";
     folder.write("portcullis.toml", format!("{GATEWAY}{tables}"));
+    folder.write("backup.key", portcullis_governance::backup::BackupKey::generate().unwrap().1);
     let loaded = folder.loaded();
+    assert_eq!(loaded.warnings.warnings(), 0);
     assert_eq!(loaded.governance, Rules { required: true, tighten: 2, loosen: 3, keys: 4, proposal_ttl_s: 3_600 });
     let stages = Stages {
         shadow: Duration::from_secs(300),

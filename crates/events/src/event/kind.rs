@@ -134,6 +134,8 @@ event_kinds! {
     BackupCreated, "backup.created", Low;
     /// No copy of the store could be made.
     BackupFailed, "backup.failed", High;
+    /// A backup was put in the place of the store while no gateway ran.
+    BackupRestored, "backup.restored", High;
     /// An operator proposed a change of what is live, or tried to.
     AdminPolicyPropose, "admin.policy_propose", Medium;
     /// An operator brought an approval of a change, or tried to.

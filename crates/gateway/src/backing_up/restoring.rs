@@ -9,7 +9,7 @@ use portcullis_governance::power::AnchorFile;
 use portcullis_governance::{
     Anchor, Approval, Governor, Head, HeadFile, HeadPlace as _, Request, Revived, RevokedKeys,
 };
-use portcullis_store::{Lock, Versions, end_all_power};
+use portcullis_store::{Lock, LockError, Versions, end_all_power};
 
 use super::returning::report;
 use super::{BackingUpError, Checked, FEEDS, STORE, check, head_of, lists, open, scratch};
@@ -45,7 +45,7 @@ pub(crate) fn restore(
     restoring: &Restoring<'_>,
 ) -> Result<Restored, BackingUpError> {
     let parent = restoring.store.parent().unwrap_or(Path::new("."));
-    let _lock = if restoring.drill { None } else { Some(Lock::alone(restoring.store)?) };
+    let _lock = if restoring.drill { None } else { Some(alone(restoring.store)?) };
     // Beside the store, so that it is put in place by a rename; a drill leaves no trace anywhere.
     let beside = std::env::temp_dir();
     let checked = check(restoring.config, archive, key, if restoring.drill { &beside } else { parent })?;
@@ -75,7 +75,8 @@ pub(crate) fn restore(
         }
         unread = format!("; the store that was there could not be read ({why})");
     }
-    let fate = match keep_newer_log(restoring, &checked, known, readable.as_deref())? {
+    let (fate, changes) = keep_newer_log(restoring, &checked, known, readable.as_deref())?;
+    let fate = match fate {
         // What was revoked is known better than how far the log had come.
         Fate::AsItIs(words) => match revived_in(restoring, &checked, &revoked)? {
             revived if revived.is_empty() => Fate::AsItIs(words),
@@ -101,16 +102,27 @@ pub(crate) fn restore(
         Some(_) => String::new(),
         None => rolling_out(restoring, &checked)?,
     };
-    let words = format!("{words}{ended}{rolling}{unread}{unlisted}");
+    let closed = if changes { String::new() } else { without_changes(&checked)? };
+    let words = format!("{words}{ended}{closed}{rolling}{unread}{unlisted}");
     let (n, created) = (checked.manifest.n, checked.manifest.created());
     if restoring.drill {
         return Ok(Restored::Done(format!(
             "a drill: the backup of {created:.0} with version {n} can be restored; {words}"
         )));
     }
+    leave_word(restoring, &checked, archive, &words)?;
     let aside = put_in_place(restoring, &checked, &revoked)?;
     let aside = aside.map_or_else(String::new, |aside| format!("; what was there is {}", aside.display()));
     Ok(Restored::Done(format!("the backup of {created:.0} with version {n} is restored; {words}{aside}")))
+}
+
+/// Nobody else uses the store meanwhile.
+fn alone(store: &Path) -> Result<Lock, BackingUpError> {
+    Lock::alone(store).map_err(|error| match error {
+        // No gateway can be asked for this.
+        LockError::Busy(store) => BackingUpError::InUse(store),
+        error => error.into(),
+    })
 }
 
 /// What becomes of the log that was there.
@@ -166,6 +178,40 @@ fn without_sessions(checked: &Checked) -> Result<String, BackingUpError> {
     Ok(if ended == 0 { String::new() } else { format!("; {ended} sessions in it are ended") })
 }
 
+/// Where nobody knows which proposals were rejected since, none waits.
+fn without_changes(checked: &Checked) -> Result<String, BackingUpError> {
+    let of = |trouble| BackingUpError::Copy { path: checked.store(), trouble };
+    let mut versions = Versions::open(&portcullis_store::Settings { path: checked.store() })?;
+    let closed = versions.close_changes().map_err(of)?;
+    versions.close().map_err(of)?;
+    Ok(match closed {
+        0 => String::new(),
+        closed => format!(
+            "; {closed} proposals that waited in it are ended, since nobody knows which were rejected meanwhile: propose them again"
+        ),
+    })
+}
+
+/// Writes into the restored store where it comes from, for the gateway that starts on it to tell.
+fn leave_word(restoring: &Restoring<'_>, checked: &Checked, archive: &Path, words: &str) -> Result<(), BackingUpError> {
+    let of = |trouble| BackingUpError::Copy { path: checked.store(), trouble };
+    let now = Timestamp::now();
+    let vouching = match restoring.written_down {
+        Some(Anchor { n, hash }) => format!(" with --head {n}:{hash}"),
+        None => String::new(),
+    };
+    let message = format!(
+        "the store was restored at {now:.0} by {} from {}, a backup of {:.0} with version {}{vouching}: {words}",
+        restoring.who.join(", "),
+        archive.display(),
+        checked.manifest.created(),
+        checked.manifest.n
+    );
+    let mut versions = Versions::open(&portcullis_store::Settings { path: checked.store() })?;
+    versions.leave_restored(now.as_microsecond(), &message).map_err(of)?;
+    versions.close().map_err(of)
+}
+
 /// Where nobody knows whether the steps of a version are over, they are done again from where they were.
 fn rolling_out(restoring: &Restoring<'_>, checked: &Checked) -> Result<String, BackingUpError> {
     let governor = open(restoring.config, &checked.store(), None)?;
@@ -181,18 +227,19 @@ fn rolling_out(restoring: &Restoring<'_>, checked: &Checked) -> Result<String, B
     }))
 }
 
-/// `there`: a copy of the store that is to be replaced, where that can be read.
+/// `there`: a copy of the store that is to be replaced, where that can be read. Says whether what waits in it is known, too.
 fn keep_newer_log(
     restoring: &Restoring<'_>,
     checked: &Checked,
     known: Option<Head>,
     there: Option<&Path>,
-) -> Result<Fate, BackingUpError> {
+) -> Result<(Fate, bool), BackingUpError> {
     let settings = portcullis_store::Settings { path: checked.store() };
     let of = |trouble| BackingUpError::Copy { path: checked.store(), trouble };
     let mut versions = Versions::open(&settings)?;
-    let goes_on = there.map(|there| versions.take_from(there, false)).transpose().map_err(of)?;
-    if goes_on != Some(true) {
+    let taken = there.map(|there| versions.take_from(there, false)).transpose().map_err(of)?;
+    let changes = taken.is_some_and(|taken| taken.changes);
+    if !taken.is_some_and(|taken| taken.power) {
         // What of the power for a time was ended since nobody knows.
         let ended = end_all_power(&settings, "a backup was restored", &restoring.who, Timestamp::now());
         ended.map_err(|error| BackingUpError::Refused(error.to_string()))?;
@@ -201,11 +248,13 @@ fn keep_newer_log(
     let there_now = there.map(head_of).transpose()?.filter(|head| head.n > 0);
     let written_down = restoring.written_down.map(|Anchor { n, hash }| Head { n, hash, required: true });
     let vouching: Vec<Head> = [known, there_now, written_down].into_iter().flatten().collect();
+    let demanded = checked.head.required || restoring.demanded;
     let Some(highest) = vouching.iter().max_by_key(|head| head.n) else {
-        return Ok(match checked.head.required || restoring.demanded {
+        let fate = match demanded {
             true => Fate::Lost(Lost::Unknown),
             false => Fate::AsItIs("nothing was there that it could be compared with".to_owned()),
-        });
+        };
+        return Ok((fate, changes));
     };
     let backed_up = open(restoring.config, &checked.store(), Some(checked.head))?;
     let lacks = |governor: &Governor| {
@@ -218,18 +267,27 @@ fn keep_newer_log(
         Ok::<_, BackingUpError>(lacking)
     };
     let Some(known) = lacks(&backed_up)? else {
-        return Ok(Fate::AsItIs(match highest.n == checked.head.n {
+        // A version long before its end tells a backup from those of other gateways, and says nothing of its age; and that with which governance
+        // began is what every gateway is called by.
+        let is_vouched = known.is_some()
+            || there_now.is_some()
+            || written_down.is_some_and(|head| head.n == checked.head.n && head.hash != checked.manifest.instance);
+        if demanded && !is_vouched {
+            return Ok((Fate::Lost(Lost::Unknown), changes));
+        }
+        let fate = Fate::AsItIs(match highest.n == checked.head.n {
             true => "its log is the newest that is known".to_owned(),
             false => format!("its log goes on from version {}, the newest that was known", highest.n),
-        }));
+        });
+        return Ok((fate, changes));
     };
     drop(backed_up);
     let readable = there.and_then(|there| open(restoring.config, there, Some(known)).ok());
     let Some(current) = readable.filter(|current| current.verify_all().is_ok()) else {
-        return Ok(Fate::Lost(Lost::Newer(known)));
+        return Ok((Fate::Lost(Lost::Newer(known)), changes));
     };
     if let Some(known) = lacks(&current)? {
-        return Ok(Fate::Lost(Lost::Newer(known)));
+        return Ok((Fate::Lost(Lost::Newer(known)), changes));
     }
     let knows = current.version(checked.head.n).is_ok_and(|version| version.hash() == checked.head.hash);
     if !(knows || checked.head.n == 0) {
@@ -239,11 +297,9 @@ fn keep_newer_log(
     }
     let n = current.n();
     drop(current);
-    if let Some(there) = there {
-        versions.take_from(there, true).map_err(of)?;
-    }
+    let taken = there.map(|there| versions.take_from(there, true)).transpose().map_err(of)?;
     versions.close().map_err(of)?;
-    Ok(Fate::NewerKept(n))
+    Ok((Fate::NewerKept(n), taken.is_some_and(|taken| taken.changes)))
 }
 
 enum Accepted {
@@ -287,7 +343,12 @@ fn accept(
             format!("version {} ({}) is lost", head.n, head.hash),
         ),
         Lost::Unknown => (
-            "neither a store nor its head file is there, so that nothing says whether it is the newest: with --head and what was written down elsewhere it is known".to_owned(),
+            match restoring.written_down {
+                None => "neither a store nor its head file is there, so that nothing says whether it is the newest: with --head and what was written down elsewhere it is known".to_owned(),
+                Some(Anchor { n: early, .. }) => format!(
+                    "neither a store nor its head file is there, and that it holds version {early} says nothing of its age: --head has to name the last version that there was, and not the one with which governance began"
+                ),
+            },
             "how far the log had come is not known".to_owned(),
         ),
         Lost::Revived => (
@@ -295,11 +356,6 @@ fn accept(
             "keys were revoked since".to_owned(),
         ),
     };
-    if restoring.drill && matches!(lost, Lost::Unknown) {
-        return Ok(Accepted::Yes(
-            "in earnest that has to be approved, or --head says that it is the newest".to_owned(),
-        ));
-    }
     if !restoring.accept_rollback {
         let message = format!(
             "the backup ends with version {n}, and {what}: with --accept-rollback what came after it is lost, and what was revoked in that has to be revoked again"

@@ -8,7 +8,7 @@ use std::path::Path;
 use data_encoding::BASE64;
 use jiff::{SignedDuration, Timestamp};
 use portcullis_admin::access::{Access, Activation, Answer, BreakGlass, Eligible, Granting, Power, Requesting, Seal};
-use portcullis_governance::power::{Act, Breaking, Entry, Statement, Word};
+use portcullis_governance::power::{Act, Breaking, Entry, PowerKind, Statement, Word};
 use portcullis_governance::{Decision, Hash, SigningKey};
 use portcullis_policy::Lent;
 use portcullis_store::Settings;
@@ -249,9 +249,17 @@ fn signed(global: &Global, id: u64, file: &Path, doing: &str) -> Result<String, 
         return Err(wrong(&"the gateway shows nothing that could be signed"));
     };
     let instance = shown.instance.as_deref().and_then(|text| text.parse::<Hash>().ok()).unwrap_or(Hash::NONE);
+    let opens = shown.access.first().and_then(|power| power.opens.as_deref());
+    let gives = match asked_for.kind {
+        PowerKind::Seal => format!(
+            "a code that opens {}, by the policy of now (its hash is {}),",
+            opens.unwrap_or("what the gateway does not say"),
+            asked_for.gives
+        ),
+        _ => asked_for.gives.clone(),
+    };
     remark(&safe(&format!(
-        "{doing} {id}: {} of {} for {:#}, asked for by {}: {}",
-        asked_for.gives,
+        "{doing} {id}: {gives} of {} for {:#}, asked for by {}: {}",
         asked_for.principal,
         span(asked_for.lasts_s),
         entry.by.first().map_or("nobody", String::as_str),
@@ -291,7 +299,11 @@ fn powers(powers: &[Power]) -> String {
             safe(&power.kind),
             if power.unreviewed { format!("{}, unreviewed", safe(&power.state)) } else { safe(&power.state) },
             safe(&power.principal),
-            if power.kind == "seal" { "-".to_owned() } else { safe(&power.gives) },
+            if power.kind == "seal" {
+                power.opens.as_deref().map_or_else(|| "-".to_owned(), safe)
+            } else {
+                safe(&power.gives)
+            },
             power.until.as_deref().map_or_else(|| "-".to_owned(), safe),
             approvals(power),
             safe(&power.reason),

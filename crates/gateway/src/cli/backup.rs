@@ -20,8 +20,8 @@ use crate::governing::Who;
 
 pub(crate) fn run(global: &Global, args: &BackupArgs) -> Exit {
     let done = match &args.command {
-        BackupCommand::Create { out: None, key: None } => asked::create(global),
-        BackupCommand::Create { out, key } => create(global, out.as_deref(), key.as_deref()),
+        BackupCommand::Create { out: None, key: None, .. } => asked::create(global),
+        BackupCommand::Create { out, force, key } => create(global, (out.as_deref(), *force), key.as_deref()),
         BackupCommand::List => asked::list(global),
         BackupCommand::Verify(args) if asked::is_meant(global, args) => asked::verify(global, args),
         BackupCommand::Drill(args) if asked::is_meant(global, args) => asked::drill(global, args),
@@ -82,9 +82,11 @@ fn places(global: &Global) -> Result<Places, Exit> {
 fn failed(global: &Global, error: &BackingUpError) -> Exit {
     fail(global, &error.to_string());
     match error {
-        BackingUpError::Backup(BackupError::Io { .. }) | BackingUpError::Io { .. } | BackingUpError::Lock(_) => {
-            Exit::Unreachable
-        }
+        BackingUpError::Backup(BackupError::Io { .. })
+        | BackingUpError::Io { .. }
+        | BackingUpError::Lock(_)
+        | BackingUpError::InUse(_)
+        | BackingUpError::There(_) => Exit::Unreachable,
         BackingUpError::Governance(GovernanceError::Shortfall(_)) | BackingUpError::Refused(_) => Exit::NotPermitted,
         BackingUpError::Backup(_)
         | BackingUpError::Store(_)
@@ -115,16 +117,22 @@ fn not_known(global: &Global, why: &str) -> Exit {
     Exit::Configuration
 }
 
-fn create(global: &Global, out: Option<&Path>, named: Option<&Path>) -> Result<Exit, Exit> {
+fn create(global: &Global, (out, force): (Option<&Path>, bool), named: Option<&Path>) -> Result<Exit, Exit> {
     let places = places(global)?;
     let key = key(global, named, Some(&places))?;
     if !places.store.exists() {
         fail(global, &format!("there is no store {}", places.store.display()));
         return Err(Exit::Unreachable);
     }
+    // The folder of `[backup]` is made, and no other: a name is mistyped sooner than one is wanted.
+    if let Some(folder) = out.map(backing_up::folder_of).filter(|folder| !folder.is_dir()) {
+        fail(global, &format!("there is no folder {}", folder.display()));
+        return Err(Exit::Unreachable);
+    }
     let out = out.map_or_else(|| backing_up::place(&places.folder, Timestamp::now()), Path::to_owned);
     let store = portcullis_store::Settings { path: places.store };
-    let made = backing_up::make(&global.config, &store, places.feeds.as_deref(), &out, key.as_ref());
+    let make = if force { backing_up::make_again } else { backing_up::make };
+    let made = make(&global.config, &store, places.feeds.as_deref(), &out, key.as_ref());
     let manifest = made.map_err(|error| failed(global, &error))?;
     told(global, &out, &manifest, "made");
     Ok(Exit::Success)
@@ -170,11 +178,13 @@ fn restore(global: &Global, args: &BackupRestoreArgs) -> Result<Exit, Exit> {
         (Some(request), [_, ..]) => Some(signed(global, request, &args.approvals)?),
         _ => None,
     };
+    // Whoever wants to know what has to be signed wants nothing else yet.
+    let asks = args.request.is_some() && args.approvals.is_empty();
     let restoring = Restoring {
         config: &global.config,
         store: &places.store,
         feeds: places.feeds.as_deref(),
-        drill: args.drill,
+        drill: args.drill || asks,
         accept_rollback: args.accept_rollback,
         written_down: args.head,
         demanded: places.demanded,
@@ -183,6 +193,13 @@ fn restore(global: &Global, args: &BackupRestoreArgs) -> Result<Exit, Exit> {
     };
     let done = backing_up::restore(&args.backup.file, key.as_ref(), &restoring);
     match done.map_err(|error| failed(global, &error))? {
+        Restored::Done(_) if asks && !args.drill => {
+            fail(
+                global,
+                "nothing has to be approved, so that there is nothing to sign, and nothing was put in place: restore it without --request",
+            );
+            Err(Exit::Negative)
+        }
         Restored::Done(message) => {
             match global.output {
                 Format::Human => answer(&safe(&message)),
@@ -195,9 +212,10 @@ fn restore(global: &Global, args: &BackupRestoreArgs) -> Result<Exit, Exit> {
                 fail(global, "approvals are required: name a file for the request with --request, and have it signed");
                 return Err(Exit::NotPermitted);
             };
-            write(global, out, request.armored().as_bytes(), 0o644)?;
+            // What is in it is what the files of the gateway hold, hashes of keys and passwords among it.
+            write(global, out, request.armored().as_bytes(), 0o600)?;
             remark(&format!(
-                "approvals are required: have {} signed with `portcullis policy sign`, and restore again with --approval",
+                "approvals are required: have {0} signed with `portcullis policy sign`, and restore again with --accept-rollback --request {0} and --approval for each",
                 out.display()
             ));
             Err(Exit::NotPermitted)

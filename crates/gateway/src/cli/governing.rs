@@ -149,7 +149,8 @@ pub(crate) fn request(global: &Global, change: &str, out: Option<&Path>) -> Resu
     let text = done.request.unwrap_or_default();
     match out {
         Some(out) => {
-            write(global, out, text.as_bytes(), 0o644)?;
+            // What is in it is what the files of the gateway hold, hashes of keys and passwords among it.
+            write(global, out, text.as_bytes(), 0o600)?;
             remark(&format!("{} is to be signed with `portcullis policy sign`", out.display()));
         }
         None => answer_text(&text),

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use portcullis_admin::{Control, Door};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::backing_up::BackingUp;
+use crate::backing_up::{self, BackingUp};
 use crate::calibrating::Calibrating;
 use crate::cli::args::{Global, RunArgs};
 use crate::cli::configuration::show;
@@ -229,6 +229,7 @@ async fn serve(global: &Global, running: Arc<Running>, settings: Settings) -> Ex
         tracing::info!(address = %ops.address(), "ops listening");
     }
     running.record_start();
+    backing_up::tell_restored(&running);
     notify::ready(&running.status());
     notify::watch(running.shared());
     #[cfg(feature = "mimalloc")]

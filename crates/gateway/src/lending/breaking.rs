@@ -17,30 +17,31 @@ use crate::governing::Who;
 
 /// How long a code lies sealed where nobody says, and at most.
 const SEALED_S: u64 = 365 * 86_400;
-/// Wrong codes until nobody may try for a while.
-const WRONG: u32 = 5;
+/// How long a wrong code is of late.
 const WHILE: SignedDuration = SignedDuration::from_mins(10);
+/// Whose wrong codes are counted at once.
+const MOST_WRONG: usize = 64;
 /// Bytes of a code: nobody guesses 160 bits.
 const CODE: usize = 20;
 
-/// Wrong codes of late.
+/// Wrong codes of late, by who sent them: for whoever watches, and for nothing else. Nobody guesses a code, so that none has to be kept out for the wrong
+/// ones before it; and where it was, anybody who may try could keep everybody out.
 #[derive(Debug, Default)]
-pub(super) struct Wrong {
-    count: u32,
-    last: Option<Timestamp>,
-}
+pub(super) struct Wrong(Vec<(String, u32, Timestamp)>);
 
 impl Wrong {
-    /// Whether a code may be tried.
-    fn has_room(&mut self, steady: Timestamp) -> bool {
-        if self.last.is_some_and(|last| steady.duration_since(last) >= WHILE) {
-            *self = Self::default();
+    /// Counts one more, and says how many that are.
+    fn note(&mut self, who: &str, steady: Timestamp) -> u32 {
+        self.0.retain(|(_, _, last)| steady.duration_since(*last) < WHILE);
+        if let Some((_, count, last)) = self.0.iter_mut().find(|(name, ..)| name == who) {
+            (*count, *last) = (count.saturating_add(1), steady);
+            return *count;
         }
-        self.count < WRONG
-    }
-
-    fn note(&mut self, steady: Timestamp) {
-        (self.count, self.last) = (self.count.saturating_add(1), Some(steady));
+        if self.0.len() >= MOST_WRONG {
+            self.0.remove(0);
+        }
+        self.0.push((who.to_owned(), 1, steady));
+        1
     }
 }
 
@@ -60,6 +61,26 @@ fn new_code() -> Result<String, String> {
 }
 
 impl Lender {
+    /// Says of each sealed code what it opens by the policy of now: its hash tells nobody.
+    pub(super) fn say_what_opens(&self, answer: &mut Answer) {
+        let rules = self.break_glass.load();
+        let opens = match rules.as_ref() {
+            Some(rules) => {
+                let role = |role: &String| Lent::Role {
+                    role: role.as_str().into(),
+                    routes: rules.routes.iter().map(|route| route.as_str().into()).collect(),
+                };
+                let roles: Vec<String> = rules.roles.iter().map(|each| role(each).to_string()).collect();
+                let most = SignedDuration::from_secs(i64::try_from(rules.max_s).unwrap_or(i64::MAX));
+                format!("{} for at most {most:#}", roles.join(" or "))
+            }
+            None => "nothing, since the policy has no `[break_glass]`".to_owned(),
+        };
+        for power in answer.access.iter_mut().filter(|power| power.kind == PowerKind::Seal.as_str()) {
+            power.opens = Some(opens.clone());
+        }
+    }
+
     fn break_glass_rules(&self) -> Result<BreakGlassRules, String> {
         let rules = self.break_glass.load().as_ref().clone();
         rules.ok_or_else(|| "the policy has no `[break_glass]`, so that there is nothing to break".to_owned())
@@ -112,10 +133,6 @@ impl Lender {
         let routes = if wanted.routes.is_empty() { rules.routes.clone() } else { wanted.routes.clone() };
         let lasts_s = wanted.for_s.unwrap_or(rules.max_s);
         self.is_given(&rules, &wanted.role, &routes, lasts_s)?;
-        let steady = self.shared.clock.now();
-        if !kept.wrong.has_room(steady) {
-            return Err(format!("{WRONG} codes were wrong: no further one is looked at for {WHILE:#}"));
-        }
         let gives = Lent::Role {
             role: wanted.role.as_str().into(),
             routes: routes.iter().map(|route| route.as_str().into()).collect(),
@@ -133,10 +150,13 @@ impl Lender {
         let broken = kept.book.break_seal(hash_of(&wanted.code), asked, &who.names, now);
         let power = broken.map_err(|error| {
             // Whoever has a right one, and meets a full disk, has guessed nothing.
-            if error == PowerError::WrongCode {
-                kept.wrong.note(steady);
+            if error != PowerError::WrongCode {
+                return said(error);
             }
-            said(error)
+            match kept.wrong.note(who.first(), self.shared.clock.now()) {
+                1 => said(error),
+                count => format!("{error}; {count} codes of {} were wrong within {WHILE:#}", who.first()),
+            }
         })?;
         Ok(self.broken(kept, &power, now))
     }
@@ -258,14 +278,18 @@ mod tests {
     }
 
     #[test]
-    fn wrong_codes_are_bounded_for_a_while() {
+    fn wrong_codes_are_counted_by_who_sent_them_and_for_a_while() {
         let at = |seconds: i64| Timestamp::from_second(1_800_000_000 + seconds).unwrap();
         let mut wrong = Wrong::default();
-        for second in 0..5 {
-            assert!(wrong.has_room(at(second)));
-            wrong.note(at(second));
+        let counts: Vec<u32> = (0..6).map(|second| wrong.note("mallory", at(second))).collect();
+        assert_eq!(counts, [1, 2, 3, 4, 5, 6]);
+        assert_eq!(
+            (wrong.note("carol", at(6)), wrong.note("mallory", at(604)), wrong.note("carol", at(606))),
+            (1, 7, 1)
+        );
+        for other in 0..1_000 {
+            wrong.note(&other.to_string(), at(607));
         }
-        assert!(!wrong.has_room(at(5)) && !wrong.has_room(at(603)));
-        assert!(wrong.has_room(at(604)));
+        assert_eq!(wrong.0.len(), MOST_WRONG);
     }
 }

@@ -96,6 +96,7 @@ fn power(power: &Power) -> ShownPower {
         },
         principal: power.asked.principal.clone(),
         gives: power.asked.gives.clone(),
+        opens: None,
         for_s: power.asked.lasts_s,
         reason: power.asked.reason.clone(),
         ticket: (!ticket.is_empty()).then(|| ticket.clone()),

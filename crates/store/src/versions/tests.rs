@@ -125,7 +125,7 @@ fn the_log_of_a_newer_store_goes_into_an_older_one_as_a_whole() {
         db.execute(factor, [counter]).unwrap();
     }
     let mut older = Versions::open(&Settings { path: copy.clone() }).unwrap();
-    assert!(older.take_from(&path, false).unwrap());
+    assert_eq!(older.take_from(&path, false).unwrap(), Taken { power: true, changes: false });
     assert_eq!(older.last().unwrap().unwrap().0, 1, "the log is not asked for");
     let subjects = |path: &Path| {
         let db = Connection::open(path).unwrap();
@@ -140,7 +140,7 @@ fn the_log_of_a_newer_store_goes_into_an_older_one_as_a_whole() {
         (rows, counter.unwrap())
     };
     assert_eq!(subjects(&copy), (vec!["new".to_owned()], 9), "a session that was ended does not come back, nor a code");
-    assert!(older.take_from(&path, true).unwrap());
+    assert_eq!(older.take_from(&path, true).unwrap(), Taken { power: true, changes: true });
     older.close().unwrap();
     assert!(!folder.path().join("copy.db-wal").exists());
     let rows = Connection::open(&copy).unwrap().query_row("SELECT count(*) FROM revocation", [], |row| row.get(0));
@@ -257,4 +257,93 @@ fn what_ended_long_ago_goes_and_what_was_live_stays() {
         governor.propose(&wish(&format!("open {n}")), now()).unwrap();
     }
     assert!(governor.propose(&wish("too many"), now()).unwrap_err().to_string().contains("as many proposals"));
+}
+
+/// Finding of 2026-11: a backup had proposals open again that were rejected since, with their approvals, and dropped those that came since.
+#[test]
+fn what_waits_is_what_waits_now_where_both_logs_end_alike() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, copy) = (folder.path().join("portcullis.db"), folder.path().join("copy.db"));
+    let mut live = governor(&path);
+    note(&mut live, wish("one")).unwrap();
+    let rejected = live.propose(&wish("two"), now()).unwrap();
+    let stays = live.propose(&wish("three"), now()).unwrap();
+    Versions::open(&Settings { path: path.clone() }).unwrap().copy_to(&copy).unwrap();
+    live.reject(rejected.id, now()).unwrap();
+    let later = live.propose(&wish("four"), now()).unwrap();
+    drop(live);
+    let mut older = Versions::open(&Settings { path: copy.clone() }).unwrap();
+    assert!(older.take_from(&path, false).unwrap().changes);
+    older.close().unwrap();
+    let mut restored = governor(&copy);
+    let open: Vec<ChangeId> = restored.proposals(now()).unwrap().iter().map(|each| each.change.id).collect();
+    assert!(open.contains(&stays.id) && open.contains(&later.id), "{open:?}");
+    assert!(restored.activate(rejected.id, "test", now()).unwrap_err().to_string().contains("rejected"));
+    restored.activate(later.id, "test", now()).unwrap();
+    assert_eq!(restored.live().unwrap(), content("four"), "what it holds came with it");
+    drop(restored);
+    // The other way about: an older store says that it waits, and the backup knows that it was rejected.
+    let mut newer = Versions::open(&Settings { path: path.clone() }).unwrap();
+    let before = folder.path().join("before.db");
+    newer.copy_to(&before).unwrap();
+    Connection::open(&path).unwrap().execute("UPDATE change SET state = 0", []).unwrap();
+    let mut knows = Versions::open(&Settings { path: before.clone() }).unwrap();
+    knows.take_from(&path, false).unwrap();
+    assert_eq!(knows.close_changes().unwrap(), 2, "one of three stays rejected");
+    assert_eq!(newer.close_changes().unwrap(), 3);
+}
+
+/// Finding of 2026-11: bans and lifted suppressions of audits were undone by a restore.
+#[test]
+fn whoever_is_banned_on_either_side_is_and_what_was_lifted_of_audits_stays_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let [path, copy] = ["portcullis.db", "copy.db"].map(|name| folder.path().join(name));
+    for path in [&path, &copy] {
+        Versions::open(&Settings { path: path.clone() }).unwrap().close().unwrap();
+    }
+    let fill = |path: &Path, rows: &[(&str, i64, &str)]| {
+        let db = Connection::open(path).unwrap();
+        for (name, until, cause) in rows {
+            let ban = "INSERT INTO ban VALUES (0, ?1, 0, 1, ?2, 1, ?3, 0, 0, 0)";
+            db.execute(ban, params![name, until, cause]).unwrap();
+            db.execute("INSERT INTO evidence VALUES (0, ?1, 0, ?2, '/')", [name, cause]).unwrap();
+            db.execute("INSERT INTO demand VALUES (0, 0, ?1, 'a', 1, ?2, 0)", params![name, until]).unwrap();
+        }
+    };
+    fill(&copy, &[("a/32", 9, "then"), ("b/32", 5, "then"), ("c/32", 5, "then")]);
+    fill(&path, &[("a/32", 5, "now"), ("b/32", 9, "now"), ("d/32", 5, "now")]);
+    let suppressed = "INSERT INTO audit_suppression VALUES (?1, 'o', 'r', 1, 2, '', '')";
+    Connection::open(&copy).unwrap().execute(suppressed, ["lifted"]).unwrap();
+    Connection::open(&path).unwrap().execute(suppressed, ["later"]).unwrap();
+    let mut older = Versions::open(&Settings { path: copy.clone() }).unwrap();
+    older.take_from(&path, false).unwrap();
+    let rows = |query: &str| -> Vec<String> {
+        let mut statement = older.db.prepare(query).unwrap();
+        statement.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
+    };
+    let expected = ["a/32 9 then", "b/32 9 now", "c/32 5 then", "d/32 5 now"];
+    let bans = "SELECT ban.name || ' ' || until || ' ' || reason FROM ban JOIN evidence USING (kind, name) ORDER BY 1";
+    assert_eq!(rows(bans), expected);
+    assert_eq!(rows("SELECT name || ' ' || until FROM demand ORDER BY 1"), ["a/32 9", "b/32 9", "c/32 5", "d/32 5"]);
+    assert_eq!(rows("SELECT fingerprint FROM audit_suppression"), ["later"]);
+}
+
+#[test]
+fn that_it_was_restored_is_kept_until_it_is_told_and_over_the_next_restore() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, copy) = (folder.path().join("portcullis.db"), folder.path().join("copy.db"));
+    let mut store = Versions::open(&Settings { path: path.clone() }).unwrap();
+    store.copy_to(&copy).unwrap();
+    for at in [9, 10] {
+        store.leave_restored(at, &format!("restored at {at}")).unwrap();
+    }
+    let mut older = Versions::open(&Settings { path: copy }).unwrap();
+    older.take_from(&path, false).unwrap();
+    assert_eq!(older.restored().unwrap(), ["restored at 9", "restored at 10"]);
+    older.told_restored().unwrap();
+    assert_eq!(older.restored().unwrap(), Vec::<String>::new());
+    for at in 0..2 * 100 {
+        older.leave_restored(at, "again").unwrap();
+    }
+    assert_eq!(older.restored().unwrap().len(), 100);
 }

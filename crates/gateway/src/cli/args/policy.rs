@@ -304,9 +304,12 @@ pub(crate) struct BackupArgs {
 pub(crate) enum BackupCommand {
     /// Have the running gateway copy its store to one file, or copy it here where none answers
     Create {
-        /// A file of this machine, which is written here; left out, one with the time in its name, in the folder of `[backup]`
+        /// A file of this machine that is not there yet, in a folder that is; left out, one with the time in its name, in the folder of `[backup]`
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
+        /// With --out: in the place of an earlier backup, and of nothing else
+        #[arg(long, requires = "out")]
+        force: bool,
         /// Encrypt it with this key; left out, as `[backup]` says
         #[arg(long, value_name = "FILE")]
         key: Option<PathBuf>,
@@ -349,10 +352,10 @@ pub(crate) struct BackupRestoreArgs {
     /// The backup is older than the store was: versions are lost. Where approvals are required, --approval says who wants that
     #[arg(long)]
     pub(crate) accept_rollback: bool,
-    /// The last version that is known, as it was written down elsewhere (`governance status` shows it): a backup that holds it is not older
+    /// The last version that there was, as it was written down elsewhere (`governance status` shows it): a backup that ends with it is not older
     #[arg(long, value_name = "N:HASH")]
     pub(crate) head: Option<portcullis_governance::Anchor>,
-    /// With --accept-rollback: write what has to be signed to this file; later, what was written there
+    /// With --accept-rollback: write what has to be signed to this file, and put nothing in place; with --approval, what was written there
     #[arg(long, value_name = "FILE", requires = "accept_rollback")]
     pub(crate) request: Option<PathBuf>,
     /// With --request: what `policy sign` wrote; may be repeated
