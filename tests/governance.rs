@@ -4,6 +4,7 @@ mod by_hand;
 mod crashes;
 mod foreseen;
 mod forged;
+mod found;
 mod lists;
 mod restored;
 mod rollouts;

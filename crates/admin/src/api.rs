@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `GET /v1/status` | [`Status`] |
 //! | `GET /v1/health` | [`Health`] |
-//! | `POST /v1/reload` | [`Reloaded`] |
+//! | `POST /v1/reload` [`ReloadWanted`] | [`Reloaded`] |
 //! | `POST /v1/drain` | [`Done`] |
 //! | `GET /v1/bans?limit=&after=` | [`Bans`] |
 //! | `POST /v1/bans/explain` [`Whom`] | [`BanReport`] |
@@ -61,7 +61,7 @@ pub use insight::{PolicyText, Previewed, Spike, Spikes};
 pub use risk::{Calibration, CalibrationId, Calibrations, Habit, PastLogin, PastLogins, Profile, ProfilePlace};
 pub use sessions::{Session, Sessions, WhichSessions};
 pub use status::{
-    DiskState, DiskStatus, Endpoint, GeoDatabase, Health, Listener, PolicyStatus, Provider, Reloaded, Reloads, Sink,
+    DiskState, DiskStatus, Endpoint, GeoDatabase, Health, Listener, PolicyStatus, Provider, ReloadWanted, Reloaded, Reloads, Sink,
     Status, Store, Upstream,
 };
 

@@ -58,6 +58,8 @@ pub const BROKEN_LIST: &str = "W0204";
 pub const NO_DATABASE: &str = "W0205";
 /// Several gateways do not know of each other which proofs of possession were used.
 pub const UNSHARED_PROOFS: &str = "W0206";
+/// Permits are to be recorded, and no sink takes them.
+pub const UNTAKEN_PERMITS: &str = "W0207";
 /// A star or a brace in a pattern that means only itself.
 pub const LITERAL_WILDCARD: &str = "W0301";
 /// Groups that contain each other.
@@ -128,6 +130,7 @@ pub const ALL: &[(&str, &str)] = &[
     (BROKEN_LIST, "what was kept of a network's list is broken, and not used"),
     (NO_DATABASE, "a geo database is not where it should be"),
     (UNSHARED_PROOFS, "several gateways do not share which proofs of possession were used"),
+    (UNTAKEN_PERMITS, "permits are to be recorded, and no sink takes them"),
     (LITERAL_WILDCARD, "a star or a brace in a pattern that means only itself"),
     (GROUP_CYCLE, "groups that contain each other"),
     (COUNTRY_UNKNOWN, "a condition on a country, and no geo database"),

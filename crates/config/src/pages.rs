@@ -40,6 +40,7 @@ pub(crate) const PAGES: &[(&str, &str)] = &[
     ("W0204", include_str!("../../../docs/problems/W0204.md")),
     ("W0205", include_str!("../../../docs/problems/W0205.md")),
     ("W0206", include_str!("../../../docs/problems/W0206.md")),
+    ("W0207", include_str!("../../../docs/problems/W0207.md")),
     ("W0301", include_str!("../../../docs/problems/W0301.md")),
     ("W0302", include_str!("../../../docs/problems/W0302.md")),
     ("W0303", include_str!("../../../docs/problems/W0303.md")),

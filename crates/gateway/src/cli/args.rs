@@ -39,6 +39,7 @@ pub(crate) use factor::{FactorArgs, FactorCommand, TotpArgs, TotpCommand, TotpEn
 pub(crate) use key::{KeyArgs, KeyCommand, KeyCreateArgs, KeyListArgs, KeyRevokeArgs, KeyRotateArgs};
 pub(crate) use networks::{FeedAcceptArgs, FeedArgs, FeedCommand, FeedTestArgs, GeoArgs, GeoCommand};
 pub(crate) use policy::{
+    Named,
     ApproverArgs, ApproverCommand, ApproverKeyArgs, AuthorArgs, BackupArgs, BackupCommand, BackupFileArgs,
     BackupRestoreArgs, GovernanceArgs, GovernanceCommand, PolicyApproveArgs, PolicyArgs, PolicyCommand, PolicyDiffArgs,
     PolicyPreviewArgs, PolicyProposeArgs, PolicyRollbackArgs, PolicyShowArgs, PolicySignArgs, ReplayArgs,
@@ -175,7 +176,7 @@ pub(crate) enum Command {
     /// Say how the running gateway does, and whether the files on disk are what it runs on
     Status,
     /// Have the running gateway reload its configuration: exit code 0 done, 3 the configuration is invalid and the old one stays
-    Reload,
+    Reload(ReloadArgs),
     /// Have the running gateway finish what is under way and end, as SIGTERM does
     Drain,
     /// Say whether the running gateway lives: exit code 0 yes, 1 no, 4 it cannot be reached
@@ -200,7 +201,7 @@ pub(crate) enum Command {
     Spike(SpikeArgs),
     /// Follow, search, count and explain what was recorded
     Events(EventsArgs),
-    /// Hold recorded events to their chain
+    /// Look for grants that are unused, too wide or dangerous, and hold recorded events to their chain
     Audit(AuditArgs),
     /// Measure how good the detection of offenders is
     Risk(RiskArgs),
@@ -218,6 +219,16 @@ pub(crate) enum Command {
     Demo(DemoArgs),
     /// Print the help of a verb, or the page of a code that a report shows, such as E0103
     Help(HelpArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReloadArgs {
+    /// Why: it stands in the log, where the files become a version
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+    /// Where more is said of it
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) ticket: Option<String>,
 }
 
 #[derive(Debug, Args)]
