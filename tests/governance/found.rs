@@ -41,7 +41,10 @@ fn a_group_that_was_emptied_in_the_key_file_comes_back_and_a_key_that_was_revoke
     assert!(tried.contains("groups and roles of key `alice`") && tried.contains("nothing was changed"), "{tried}");
     assert_eq!((status(&gateway, &alice), live(&gateway.site)), (403, 3));
     let said = run(&gateway.site, &["policy", "rollback", "1", "--reason", "a mistake"], 0);
-    assert!(said.contains("rolled back to version 1") && said.contains("newly permits 1, by 1 user (user:alice 1)"), "{said}");
+    assert!(
+        said.contains("rolled back to version 1") && said.contains("it tightens and loosens; would newly deny 0"),
+        "{said}"
+    );
     assert_eq!((status(&gateway, &alice), status(&gateway, &bob)), (200, 401));
     assert!(read(&gateway.site, "keys.toml").contains("revoked = true"));
     gateway.reload("ok");
@@ -59,6 +62,20 @@ fn what_was_revoked_on_the_disk_and_is_not_in_force_yet_stays_revoked_by_a_rollb
     run(&gateway.site, &["policy", "rollback", "--reason", "a mistake"], 0);
     assert_eq!((status(&gateway, &alice), status(&gateway, &bob)), (200, 401));
     assert!(read(&gateway.site, "keys.toml").contains("revoked = true"));
+}
+
+#[test]
+fn an_audit_of_somebody_whom_nobody_knows_is_no_good_news() {
+    let upstream = Upstream::start();
+    let (site, _, _) = site_by_key(&upstream, "");
+    site.write();
+    for unknown in ["alice", "user:nobody", "group:finanse"] {
+        let said = refused(&site, &["audit", "run", "--offline", "--principal", unknown], 2);
+        assert!(said.contains(unknown), "{said}");
+    }
+    for known in ["user:alice", "group:finance"] {
+        run(&site, &["audit", "run", "--offline", "--principal", known, "--fail-on", "never"], 0);
+    }
 }
 
 #[test]

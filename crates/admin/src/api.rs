@@ -61,8 +61,8 @@ pub use insight::{PolicyText, Previewed, Spike, Spikes};
 pub use risk::{Calibration, CalibrationId, Calibrations, Habit, PastLogin, PastLogins, Profile, ProfilePlace};
 pub use sessions::{Session, Sessions, WhichSessions};
 pub use status::{
-    DiskState, DiskStatus, Endpoint, GeoDatabase, Health, Listener, PolicyStatus, Provider, ReloadWanted, Reloaded, Reloads, Sink,
-    Status, Store, Upstream,
+    DiskState, DiskStatus, Endpoint, GeoDatabase, Health, Listener, PolicyStatus, Provider, ReloadWanted, Reloaded,
+    Reloads, Sink, Status, Store, Upstream,
 };
 
 /// Why something was not done.

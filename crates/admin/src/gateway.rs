@@ -5,8 +5,8 @@ use std::future::Future;
 use crate::access;
 use crate::api::{
     Acceptance, AlertTested, Alerts, BanReport, Bans, Calibrations, Done, Feeds, Health, Located, MutedAlert, NewBan,
-    NewBans, NewMute, PastLogins, PolicyText, Previewed, Problem, Profile, ReloadWanted, Reloaded, Sessions, SinkTested, Spikes,
-    Status, WhereIs, WhichSessions,
+    NewBans, NewMute, PastLogins, PolicyText, Previewed, Problem, Profile, ReloadWanted, Reloaded, Sessions,
+    SinkTested, Spikes, Status, WhereIs, WhichSessions,
 };
 use crate::api::{FactorBegun, FactorCode, FactorConfirmed, Factors, NewFactor};
 use crate::api::{KeyUses, NewRevocation, Revocations, RevokedName};

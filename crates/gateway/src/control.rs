@@ -22,8 +22,8 @@ use jiff::Timestamp;
 use portcullis_admin::access::{Access, Answer as AccessAnswer};
 use portcullis_admin::api::{
     Acceptance, AlertTested, Alerts, BanReport, Bans, Calibrations, Done, Feeds, Health, Located, NewBan, NewBans,
-    PastLogins, PolicyText, Previewed, Problem, Profile, ReloadWanted, Reloaded, Sessions, SinkTested, Spikes, Status, WhereIs,
-    WhichSessions,
+    PastLogins, PolicyText, Previewed, Problem, Profile, ReloadWanted, Reloaded, Sessions, SinkTested, Spikes, Status,
+    WhereIs, WhichSessions,
 };
 use portcullis_admin::api::{FactorBegun, FactorCode, FactorConfirmed, Factors, NewFactor};
 use portcullis_admin::api::{KeyUses, MutedAlert, NewMute, NewRevocation, Revocations, RevokedName};
@@ -106,7 +106,8 @@ impl Gateway for Operated {
     async fn reload(&self, peer: &Peer, wanted: ReloadWanted) -> Reloaded {
         let (answer, outcome) = oneshot::channel();
         let mut asked = Asked::by(Who::of(peer).names);
-        asked.reason = wanted.reason.map(|reason| shown(&reason)).filter(|reason| !reason.is_empty()).unwrap_or(asked.reason);
+        asked.reason =
+            wanted.reason.map(|reason| shown(&reason)).filter(|reason| !reason.is_empty()).unwrap_or(asked.reason);
         asked.ticket = wanted.ticket.map(|ticket| shown(&ticket)).unwrap_or_default();
         // Where the main thread does not take it, the answer is dropped with it.
         let _ = self.orders.try_send(Order::Reload(Why::Asked, asked, answer));

@@ -70,7 +70,12 @@ pub(crate) async fn reload(config: &Path, running: &Arc<Running>, why: Why, aske
 }
 
 /// Reads the files, and puts in force what of them is to be. Returns with what came of it of which kind its event is, where it failed.
-async fn attempt(config: &Path, running: &Arc<Running>, why: Why, asked: &Asked) -> Result<(Outcome, EventKind), Overtaken> {
+async fn attempt(
+    config: &Path,
+    running: &Arc<Running>,
+    why: Why,
+    asked: &Asked,
+) -> Result<(Outcome, EventKind), Overtaken> {
     let path = config.to_owned();
     let governing = running.governing().cloned();
     let in_force = running.shared().snapshot().load().policy.version();

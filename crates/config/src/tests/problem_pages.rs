@@ -156,7 +156,10 @@ fn a_group_that_was_deleted_whole_is_nobodys_where_no_provider_brings_groups() {
         let key = format!("[[key]]\nid = \"k\"\nsha256 = \"{sha256}\"\nprincipal = \"service:k\"\n");
         folder.write("keys.toml", format!("version = 1\n{key}groups = [\"finance\"]\n"));
         let problems = folder.problems().into_iter();
-        problems.map(|(code, place, _)| format!("{code} {place}")).filter(|line| line.contains("policy")).collect::<Vec<_>>()
+        problems
+            .map(|(code, place, _)| format!("{code} {place}"))
+            .filter(|line| line.contains("policy"))
+            .collect::<Vec<_>>()
     };
     assert_eq!(with(""), ["W0311 policy.toml:6:8"]);
     let directory = "[[identity.ldap]]\nname = \"ad\"\nurl = \"ldaps://ad.test\"\nbase = \"dc=test\"\n";

@@ -39,10 +39,10 @@ pub(crate) use factor::{FactorArgs, FactorCommand, TotpArgs, TotpCommand, TotpEn
 pub(crate) use key::{KeyArgs, KeyCommand, KeyCreateArgs, KeyListArgs, KeyRevokeArgs, KeyRotateArgs};
 pub(crate) use networks::{FeedAcceptArgs, FeedArgs, FeedCommand, FeedTestArgs, GeoArgs, GeoCommand};
 pub(crate) use policy::{
-    Named,
     ApproverArgs, ApproverCommand, ApproverKeyArgs, AuthorArgs, BackupArgs, BackupCommand, BackupFileArgs,
-    BackupRestoreArgs, GovernanceArgs, GovernanceCommand, PolicyApproveArgs, PolicyArgs, PolicyCommand, PolicyDiffArgs,
-    PolicyPreviewArgs, PolicyProposeArgs, PolicyRollbackArgs, PolicyShowArgs, PolicySignArgs, ReplayArgs,
+    BackupRestoreArgs, GovernanceArgs, GovernanceCommand, Named, PolicyApproveArgs, PolicyArgs, PolicyCommand,
+    PolicyDiffArgs, PolicyPreviewArgs, PolicyProposeArgs, PolicyRollbackArgs, PolicyShowArgs, PolicySignArgs,
+    ReplayArgs,
 };
 pub(crate) use questions::{
     AssuranceState, DeviceState, ExplainArgs, FactArgs, ListArgs, QuestionArgs, RiskState, TestArgs, WhoCanArgs,

@@ -81,7 +81,13 @@ fn disk(operated: &Operated) -> DiskStatus {
             });
             let problem =
                 first.map_or_else(|| report.summary_line(), |first| format!("{}: {first}", report.summary_line()));
-            DiskStatus { state: DiskState::Invalid, sha256: None, problem: Some(problem), restart: Vec::new(), governed }
+            DiskStatus {
+                state: DiskState::Invalid,
+                sha256: None,
+                problem: Some(problem),
+                restart: Vec::new(),
+                governed,
+            }
         }
         Ok(loaded) => DiskStatus {
             state: if operated.running.runs_on(&loaded) { DiskState::Same } else { DiskState::Differs },

@@ -6,11 +6,11 @@ use portcullis_admin::govern::Author;
 use portcullis_config::{GovernedFile, membership_of};
 use portcullis_governance::{Content, GovernanceError, Kind, PolicySource as _, Wish};
 
+use super::Governing;
 use super::desk::{Outcome, PATIENCE, Who, said};
 use super::foresight::{self, Foresight};
 use super::source::{Source, load_sealed};
 use super::written::prepare_all;
-use super::Governing;
 
 /// Members whose groups are named in a remark.
 const NAMED: usize = 10;
@@ -37,7 +37,9 @@ impl Governing {
     /// Says what a rollback would do, and changes nothing.
     pub(super) fn try_rollback(&self, n: Option<u64>, by: &Author, who: &Who, foresight: &dyn Foresight) -> Outcome {
         if let Some(last) = n.filter(|n| *n == self.n()) {
-            return Ok(self.answer(format!("the files of version {last}, which is live, would be written again; nothing was changed")));
+            return Ok(self.answer(format!(
+                "the files of version {last}, which is live, would be written again; nothing was changed"
+            )));
         }
         let (n, wish, remarks) = self.wish_back(n, by, who)?;
         let live = self.governor().live().map_err(said)?;

@@ -46,9 +46,7 @@ impl Noted<'_> {
         match (self.governing, &self.number) {
             (_, Number::None) | (None, Number::Noted(..)) => Ok(None),
             (_, Number::Known(n)) => Ok(Some(*n)),
-            (Some(governing), Number::Noted(class, as_of)) => {
-                governing.note(loaded, (*class, *as_of), self.asked)
-            }
+            (Some(governing), Number::Noted(class, as_of)) => governing.note(loaded, (*class, *as_of), self.asked),
         }
     }
 }

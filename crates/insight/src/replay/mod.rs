@@ -129,7 +129,9 @@ impl Replayed {
         let mut lines = impact.in_words(&whole);
         lines.push(match self.permitted {
             0 => "no permitted request was among them: who would newly be denied cannot be seen".to_owned(),
-            permitted => format!("{} among them", counted(permitted, "permitted request was", "permitted requests were")),
+            permitted => {
+                format!("{} among them", counted(permitted, "permitted request was", "permitted requests were"))
+            }
         });
         let missing: u64 = impact.not_replayed.iter().map(|count| count.requests).sum();
         if missing > 0 {

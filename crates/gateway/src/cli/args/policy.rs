@@ -120,7 +120,8 @@ impl std::str::FromStr for Named {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::parse(text).ok_or_else(|| "expected the number of a version, or at least eight digits of a change's id".to_owned())
+        Self::parse(text)
+            .ok_or_else(|| "expected the number of a version, or at least eight digits of a change's id".to_owned())
     }
 }
 

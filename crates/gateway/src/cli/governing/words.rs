@@ -81,7 +81,12 @@ pub(super) fn of_list(done: &Answer) -> String {
         let rows: Vec<_> = done.versions.iter().map(row).collect();
         parts.push(table(["VERSION", "LIVE SINCE", "KIND", "CLASS", "AUTHOR", "APPROVALS", "REASON"], &rows));
     }
-    let waiting: Vec<_> = done.changes.iter().filter(|change| ["open", "overtaken"].contains(&change.state.as_str())).map(change_row).collect();
+    let waiting: Vec<_> = done
+        .changes
+        .iter()
+        .filter(|change| ["open", "overtaken"].contains(&change.state.as_str()))
+        .map(change_row)
+        .collect();
     if !waiting.is_empty() {
         parts.push(table(["CHANGE", "UNTIL", "KIND", "CLASS", "AUTHOR", "APPROVED", "MISSING"], &waiting));
     }
