@@ -119,7 +119,8 @@ fn report_without_spool(reader: &Reader<'_>, sinks: &[Sink], keeping: &Keeping) 
 /// Permits go to sinks that ask for them by kind, and to no other one.
 fn report_untaken_permits(reader: &Reader<'_>, sinks: &[Sink], keeping: &Keeping) {
     let Some(permits) = keeping.permits.as_ref().filter(|permits| permits.sample > 0) else { return };
-    if sinks.iter().any(|sink| sink.filter.asks_for_permits()) {
+    // Beside an error the sink that asks for them may be what is wrong.
+    if reader.diagnostics.borrow().errors() > 0 || sinks.iter().any(|sink| sink.filter.asks_for_permits()) {
         return;
     }
     let message = "`permits` records nothing: no sink takes permits";
