@@ -43,7 +43,9 @@ fn a_gateway_that_was_started_by_a_relative_name_runs_on_what_is_on_the_disk() {
     let status = json(&check(&gateway, &["status", "-o", "json"], 0));
     assert_eq!(
         status["disk"],
-        serde_json::json!({ "state": "same", "sha256": status["policy"]["sha256"], "problem": null, "restart": [] })
+        serde_json::json!({
+            "state": "same", "sha256": status["policy"]["sha256"], "problem": null, "restart": [], "governed": false,
+        })
     );
     assert_eq!(status["config"], gateway.site.path("portcullis.toml").to_str().unwrap());
 }

@@ -6,6 +6,7 @@ mod calibrated;
 mod crashes;
 mod foreseen;
 mod forged;
+mod found;
 mod lists;
 mod looked_at;
 mod restored;
@@ -236,7 +237,7 @@ fn a_group_that_was_emptied_by_mistake_is_back_with_one_command_and_the_events_s
         (&change["kind"], &change["restores"], &change["class"]),
         (&"rollback".into(), &1.into(), &"loosens".into())
     );
-    assert!(refused(&gateway.site, &["policy", "rollback", "3", "--reason", "x"], 1).contains("no version 3 before"));
+    assert!(refused(&gateway.site, &["policy", "rollback", "4", "--reason", "x"], 1).contains("no version 4 before"));
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `GET /v1/status` | [`Status`] |
 //! | `GET /v1/health` | [`Health`] |
-//! | `POST /v1/reload` | [`Reloaded`] |
+//! | `POST /v1/reload` [`ReloadWanted`] | [`Reloaded`] |
 //! | `POST /v1/drain` | [`Done`] |
 //! | `GET /v1/bans?limit=&after=` | [`Bans`] |
 //! | `POST /v1/bans/explain` [`Whom`] | [`BanReport`] |
@@ -78,7 +78,7 @@ pub use risk::{Calibration, CalibrationId, Calibrations, Habit, PastLogin, PastL
 pub use sessions::{Session, Sessions, WhichSessions};
 pub use status::{
     AuditStatus, DiskState, DiskStatus, Endpoint, FileProblem, GeoDatabase, Health, Listener, PolicyStatus, Provider,
-    Reloaded, Reloads, Sink, Status, Store, Upstream,
+    ReloadWanted, Reloaded, Reloads, Sink, Status, Store, Upstream,
 };
 
 /// Why something was not done.

@@ -5,8 +5,8 @@ use std::future::Future;
 use crate::access;
 use crate::api::{
     Acceptance, AlertTested, Alerts, BanReport, Bans, Calibrations, Done, Feeds, Health, Located, MutedAlert, NewBan,
-    NewBans, NewMute, PastLogins, PolicyText, Previewed, Problem, Profile, Reloaded, Sessions, SinkTested, Spikes,
-    Status, WhereIs, WhichSessions,
+    NewBans, NewMute, PastLogins, PolicyText, Previewed, Problem, Profile, ReloadWanted, Reloaded, Sessions,
+    SinkTested, Spikes, Status, WhereIs, WhichSessions,
 };
 use crate::api::{
     Allowed, DiffWanted, EventExplained, EventId, EventsCounted, EventsFound, EventsWanted, Explained, PolicyDiffered,
@@ -28,8 +28,8 @@ pub trait Gateway: Send + Sync + 'static {
     /// Whether it lives, and is ready: quick, and without a file.
     fn health(&self) -> Health;
 
-    /// Reads the files anew and puts them in force, or says why not.
-    fn reload(&self) -> impl Future<Output = Reloaded> + Send;
+    /// Reads the files anew and puts them in force, or says why not. What becomes a version with it has the peer as its author.
+    fn reload(&self, peer: &Peer, wanted: ReloadWanted) -> impl Future<Output = Reloaded> + Send;
 
     /// Begins to drain, as SIGTERM does.
     fn drain(&self);

@@ -17,10 +17,14 @@ pub enum Governed {
         #[serde(default)]
         before: Option<u64>,
     },
-    /// One version with its files.
+    /// One version with its files; or one change, with what an approver signs.
     Show {
-        /// Its number.
-        n: u64,
+        /// The version's number; null: a change is meant.
+        #[serde(default)]
+        n: Option<u64>,
+        /// The change, or as much of its id as tells it from others; null: a version is meant.
+        #[serde(default)]
+        change: Option<String>,
     },
     /// Holds all of the log to its hashes and signatures.
     Verify,
@@ -28,10 +32,13 @@ pub enum Governed {
     Propose(Proposed),
     /// Proposes the files of an earlier version; makes them live where nobody has to be asked.
     Rollback {
-        /// Which; null: the one before the last.
+        /// Which; null: the one before the last; the last: what it says is written into the files on disk again.
         n: Option<u64>,
         /// Who, why, and where more is said.
         by: Author,
+        /// Only say what it would do.
+        #[serde(default)]
+        dry_run: bool,
     },
     /// What has to be signed.
     Request {
@@ -270,7 +277,7 @@ pub struct Version {
 pub struct Change {
     /// What it is called.
     pub id: String,
-    /// `open`, `activated`, `rejected` or `expired`.
+    /// `open`, `activated`, `rejected`, `expired`, or `overtaken`: another version became live since, so that it never can.
     pub state: String,
     /// `change`, `rollback`, `keys` or `revert`.
     pub kind: String,
@@ -297,12 +304,26 @@ pub struct Change {
     pub expires: String,
     /// Who approves.
     pub approved: Vec<String>,
+    /// Of a version: whose signatures these are, and when they were made.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub signed: Vec<Signed>,
     /// How many must.
     pub need: u64,
     /// How many of those who approve from then on.
     pub need_new: u64,
     /// What is missing; null: nothing.
     pub missing: Option<String>,
+}
+
+/// A signature.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Signed {
+    /// Whose key it is, as far as that is known now; null: nobody's.
+    pub person: Option<String>,
+    /// The id of the key.
+    pub key: String,
+    /// When it was made, as the signer says, RFC 3339.
+    pub time: String,
 }
 
 /// An approver.

@@ -134,7 +134,7 @@ fn of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
 const OPERATIONS: &[Operation] = &[
     get::<Status>("/v1/status", "How the gateway does, and what a reload would find."),
     get::<Health>("/v1/health", "Whether it lives, and is ready."),
-    order::<Reloaded>("/v1/reload", "Reads the files anew and puts them in force, or says why not."),
+    post::<ReloadWanted, Reloaded>("/v1/reload", "Reads the files anew and puts them in force, or says why not."),
     order::<Done>("/v1/drain", "Begins to drain, as SIGTERM does."),
     ask::<Bans>("/v1/bans", PAGED, "The bans in force."),
     post::<Whom, BanReport>("/v1/bans/explain", "What is known about somebody's bans."),

@@ -83,7 +83,7 @@ const SEVERAL: &[&str] = &["group", "role", "activated"];
 pub(crate) fn question(path: &str, query: Option<&str>) -> Option<Result<Question, String>> {
     let names: &[&str] = match path {
         "/v1/bans" | "/v1/sessions" | "/v1/govern/list" | "/v1/keys" | "/v1/revocations" => &["limit", "after"],
-        "/v1/govern/show" => &["n"],
+        "/v1/govern/show" => &["n", "change"],
         "/v1/govern/verify" | "/v1/govern/approvers" => &[],
         "/v1/access/verify" | "/v1/audit/runs" | "/v1/audit/suppressions" => &[],
         "/v1/access/list" => &["all", "limit", "after"],
@@ -110,7 +110,10 @@ fn asked(path: &str, given: &Parameters) -> Result<Question, String> {
             most: given.number("limit")?.unwrap_or(VERSIONS).max(1),
             before: given.number("after")?,
         }),
-        "/v1/govern/show" => Question::Governed(Governed::Show { n: given.needed("n")? }),
+        "/v1/govern/show" => match given.text("change") {
+            None => Question::Governed(Governed::Show { n: Some(given.needed("n")?), change: None }),
+            change => Question::Governed(Governed::Show { n: given.number("n")?, change }),
+        },
         "/v1/govern/verify" => Question::Governed(Governed::Verify),
         "/v1/govern/approvers" => Question::Governed(Governed::Approvers),
         "/v1/access/list" => {
@@ -312,7 +315,9 @@ mod tests {
             "limit=2&after=7",
             Ok(Question::Governed(Governed::List { most: 2, before: Some(7) })),
         );
-        check("/v1/govern/show", "n=3", Ok(Question::Governed(Governed::Show { n: 3 })));
+        let change = Governed::Show { n: None, change: Some("ab12".to_owned()) };
+        check("/v1/govern/show", "change=ab12", Ok(Question::Governed(change)));
+        check("/v1/govern/show", "n=3", Ok(Question::Governed(Governed::Show { n: Some(3), change: None })));
         check("/v1/govern/show", "", Err("the parameter `n` is missing"));
         check("/v1/govern/verify", "n=3", Err("there is no parameter `n` here: none"));
         check("/v1/access/list", "all=true", Ok(Question::Access(Access::List { all: true }, Page::default())));

@@ -24,7 +24,7 @@ use crate::api::{
     Acceptance, AlertName, AlertTested, CalibrationId, ContainmentId, FeedName, MutedAlert, NewBan, NewBans, NewMute,
     PastLogins, PolicyText, Problem, SinkName, TAIL_SCHEMA, TailNote, WhereIs, WhichSessions, Whom,
 };
-use crate::api::{FactorCode, NewFactor};
+use crate::api::{FactorCode, NewFactor, ReloadWanted};
 use crate::api::{NewRevocation, RevokedName};
 use crate::audit::AuditWanted;
 use crate::body::Answer;
@@ -116,8 +116,9 @@ impl<G: Gateway> Desk<G> {
             (Method::GET, "/v1/health") => Ok(json(&self.gateway.health())),
             (Method::POST, "/v1/reload") => {
                 let desk = Arc::clone(self);
+                let wanted = read_if_any::<ReloadWanted>(request).await?;
                 Self::to_its_end(async move {
-                    let reloaded = desk.gateway.reload().await;
+                    let reloaded = desk.gateway.reload(&desk.peer, wanted).await;
                     desk.record(ActionKind::Reload, reloaded.reloaded, reloaded.message.clone());
                     Ok(json(&reloaded))
                 })
@@ -596,6 +597,11 @@ fn conflict(problem: Problem) -> Failure {
 
 async fn read<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, Failure> {
     read_up_to(request, MAX_BODY).await
+}
+
+/// The same where nothing may be said at all.
+async fn read_if_any<T: DeserializeOwned + Default>(request: Request<Incoming>) -> Result<T, Failure> {
+    if request.body().is_end_stream() { Ok(T::default()) } else { read(request).await }
 }
 
 /// What is asked for under its own path: what the policy was asked about is what is done.

@@ -60,6 +60,8 @@ pub const NO_DATABASE: &str = "W0205";
 pub const UNSHARED_PROOFS: &str = "W0206";
 /// Variables of the environment stand in what needs approvals.
 pub const GOVERNED_VARIABLES: &str = "W0207";
+/// Permits are to be recorded, and no sink takes them.
+pub const UNTAKEN_PERMITS: &str = "W0208";
 /// The file that is to encrypt backups holds no key.
 pub const BACKUP_KEY: &str = "W0209";
 /// A star or a brace in a pattern that means only itself.
@@ -133,6 +135,7 @@ pub const ALL: &[(&str, &str)] = &[
     (NO_DATABASE, "a geo database is not where it should be"),
     (UNSHARED_PROOFS, "several gateways do not share which proofs of possession were used"),
     (GOVERNED_VARIABLES, "variables of the environment stand in what needs approvals"),
+    (UNTAKEN_PERMITS, "permits are to be recorded, and no sink takes them"),
     (BACKUP_KEY, "the key that is to encrypt backups cannot be used, so that none is made"),
     (LITERAL_WILDCARD, "a star or a brace in a pattern that means only itself"),
     (GROUP_CYCLE, "groups that contain each other"),

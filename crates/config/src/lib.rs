@@ -18,6 +18,7 @@ mod governed;
 mod include;
 mod kinds;
 mod load;
+mod membership;
 mod network_file;
 mod new_key;
 pub mod pages;
@@ -44,6 +45,7 @@ pub use load::{
     Loaded, OpsSettings, Summary, backup_place, control_channel, load, load_with_policy, load_with_policy_text,
     store_place,
 };
+pub use membership::{Membership, membership_of};
 pub use new_key::{AppendKeyError, NewKey, append_key};
 pub use schema::{SchemaOf, schema};
 pub use suggestion::PolicyFiles;

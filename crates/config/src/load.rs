@@ -343,8 +343,15 @@ fn compile_all(reader: &Reader<'_>, path: &Path, policy_path: Option<&Path>) -> 
     let control = compile::control::compile(reader, operation.control, path);
     let of_tokens = identity.settings.jwt.iter().map(|provider| &provider.trust_groups);
     let of_logins = identity.settings.oidc.iter().map(|provider| &provider.trust_groups);
-    let trusted = of_tokens.chain(of_logins).flatten().cloned().collect();
-    let callers = compile::policy::Callers { carried: &identity.carried, trusted };
+    let of_answers = identity.settings.introspection.iter().map(|provider| &provider.trust_groups);
+    let of_directories = identity.settings.ldap.iter().map(|directory| &directory.trust_groups);
+    let claims = of_tokens.chain(of_logins).chain(of_answers).chain(of_directories);
+    // Where nobody can be known at all, groups are for whoever will be.
+    let settings = &identity.settings;
+    let anybody = !(settings.api_key.is_empty() && settings.password.is_empty() && settings.certificate.is_empty());
+    let no_claims = anybody && claims.clone().next().is_none();
+    let trusted = claims.flatten().cloned().collect();
+    let callers = compile::policy::Callers { carried: &identity.carried, trusted, no_claims };
     if geo.city.is_none() && geo.country.is_none() {
         compile::policy::report_countries(reader, &policy);
     }

@@ -41,6 +41,7 @@ pub(crate) const PAGES: &[(&str, &str)] = &[
     ("W0205", include_str!("../../../docs/problems/W0205.md")),
     ("W0206", include_str!("../../../docs/problems/W0206.md")),
     ("W0207", include_str!("../../../docs/problems/W0207.md")),
+    ("W0208", include_str!("../../../docs/problems/W0208.md")),
     ("W0209", include_str!("../../../docs/problems/W0209.md")),
     ("W0301", include_str!("../../../docs/problems/W0301.md")),
     ("W0302", include_str!("../../../docs/problems/W0302.md")),

@@ -45,7 +45,7 @@ impl Filter {
     }
 
     /// Whether it asks for permits, which are recorded by chance and are no sink's without that.
-    pub(crate) fn asks_for_permits(&self) -> bool {
+    pub fn asks_for_permits(&self) -> bool {
         self.kinds.contains(&EventKind::AccessAllowed)
     }
 

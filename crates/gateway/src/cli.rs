@@ -75,7 +75,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Risk(args) => risk::run(&global, &args),
         Command::Test(args) => test::run(&global, &args),
         Command::Status => status::run(&global),
-        Command::Reload => live::reload(&global),
+        Command::Reload(args) => live::reload(&global, &args),
         Command::Drain => live::drain(&global),
         Command::Health(args) => live::health(&global, &args),
         Command::Ban(args) => ban::run(&global, &args),

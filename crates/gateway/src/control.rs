@@ -26,8 +26,8 @@ use jiff::Timestamp;
 use portcullis_admin::access::{Access, Answer as AccessAnswer};
 use portcullis_admin::api::{
     Acceptance, AlertTested, Alerts, BanReport, Bans, Calibrations, Done, Feeds, Health, Located, NewBan, NewBans,
-    PastLogins, PolicyText, Previewed, Problem, Profile, Reloaded, Sessions, SinkTested, Spikes, Status, WhereIs,
-    WhichSessions,
+    PastLogins, PolicyText, Previewed, Problem, Profile, ReloadWanted, Reloaded, Sessions, SinkTested, Spikes, Status,
+    WhereIs, WhichSessions,
 };
 use portcullis_admin::api::{
     Allowed, DiffWanted, EventExplained, EventId, EventsCounted, EventsFound, EventsWanted, Explained, PolicyDiffered,
@@ -45,15 +45,17 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::calibrating::line_for;
 use crate::cli::feed::located;
-use crate::governing::{Who, Why};
+use crate::governing::{Asked, Who, Why};
 use crate::reload::Outcome;
 use crate::running::Running;
+
+pub(crate) use govern::Kept;
 
 /// What the main thread is to do.
 #[derive(Debug)]
 pub(crate) enum Order {
-    /// Reload for this reason, as these names want it, and say what came of it.
-    Reload(Why, Vec<String>, oneshot::Sender<Outcome>),
+    /// Reload for this reason, as these want it, and say what came of it.
+    Reload(Why, Asked, oneshot::Sender<Outcome>),
     /// Drain and end.
     Drain,
 }
@@ -128,10 +130,14 @@ impl Gateway for Operated {
         Health { live: status::alive(self), ready: !self.running.shared().is_draining() }
     }
 
-    async fn reload(&self) -> Reloaded {
+    async fn reload(&self, peer: &Peer, wanted: ReloadWanted) -> Reloaded {
         let (answer, outcome) = oneshot::channel();
+        let mut asked = Asked::by(Who::of(peer).names);
+        asked.reason =
+            wanted.reason.map(|reason| shown(&reason)).filter(|reason| !reason.is_empty()).unwrap_or(asked.reason);
+        asked.ticket = wanted.ticket.map(|ticket| shown(&ticket)).unwrap_or_default();
         // Where the main thread does not take it, the answer is dropped with it.
-        let _ = self.orders.try_send(Order::Reload(Why::Asked, vec!["operator".to_owned()], answer));
+        let _ = self.orders.try_send(Order::Reload(Why::Asked, asked, answer));
         let outcome = outcome.await;
         let sha256 = status::policy(self).sha256;
         let Ok(outcome) = outcome else {

@@ -12,6 +12,7 @@ mod classes;
 mod desk;
 mod effects;
 mod foresight;
+mod going_back;
 mod held;
 mod looking_up;
 mod moments;
@@ -69,6 +70,26 @@ pub(crate) struct Governing {
     withdrawn: AtomicU64,
     /// `None`: it is only looked at, and nobody ever took the lock.
     _lock: Option<Lock>,
+}
+
+/// Who has files put in force, and why: the author of the version that they become.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Asked {
+    /// Every name of whoever asks.
+    pub(crate) by: Vec<String>,
+    /// Why.
+    pub(crate) reason: String,
+    /// Where more is said; empty: nowhere.
+    pub(crate) ticket: String,
+    /// The report on what was foreseen; empty: nobody looked.
+    pub(crate) impact: Vec<u8>,
+}
+
+impl Asked {
+    /// By whom, where nobody says why.
+    pub(crate) fn by(by: Vec<String>) -> Self {
+        Self { by, reason: "found at a reload".to_owned(), ticket: String::new(), impact: Vec::new() }
+    }
 }
 
 /// How the gateway was told to start.
@@ -315,6 +336,20 @@ impl Governing {
         &self.store
     }
 
+    /// What files that were found would have done to the requests that are kept, for the version that they become; empty where they become none. Nobody
+    /// is waited for: where another policy is being tried, the report says so.
+    pub(crate) fn foresee_found(&self, loaded: &Loaded, foresight: &dyn Foresight) -> Vec<u8> {
+        let is_new = {
+            let standing = self.governor().standing();
+            let last = standing.version.map(|version| version.change.governed);
+            !standing.rules.required && last.is_some_and(|last| last != Hash(loaded.governed.digest))
+        };
+        if !is_new {
+            return Vec::new();
+        }
+        self.foresee(Kind::Change, &content_of(loaded), foresight, Duration::ZERO)
+    }
+
     /// Notes what becomes live. Returns its number, where it could be noted.
     ///
     /// # Errors
@@ -323,17 +358,16 @@ impl Governing {
         &self,
         loaded: &Loaded,
         (class, as_of): (Class, AsOf),
-        authors: &[String],
-        reason: &str,
+        asked: &Asked,
     ) -> Result<Option<u64>, Overtaken> {
         let wish = Wish {
             kind: Kind::Change,
             content: content_of(loaded),
             approvers: None,
-            authors: authors.to_vec(),
-            reason: reason.to_owned(),
-            ticket: String::new(),
-            impact: Vec::new(),
+            authors: asked.by.clone(),
+            reason: asked.reason.clone(),
+            ticket: asked.ticket.clone(),
+            impact: asked.impact.clone(),
             restores: 0,
         };
         let assessed = Assessed { rules: loaded.governance, governed: Hash(loaded.governed.digest) };

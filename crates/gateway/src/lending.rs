@@ -354,7 +354,7 @@ impl Lender {
                 let count = if missing == 1 { String::new() } else { format!("{missing} ") };
                 let id = power.n;
                 format!(
-                    "{name} waits until {}: {count}{persons} to approve it, with `portcullis access approve {id}`",
+                    "{name} waits until {}: {count}{persons} to approve it, with `portcullis access approve {id}` (with `--key FILE` where approvers are enrolled)",
                     shown::time(until)
                 )
             }

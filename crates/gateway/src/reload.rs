@@ -8,7 +8,8 @@ use jiff::Timestamp;
 use portcullis_config::{ProcessEnvironment, Report, load};
 use portcullis_events::EventKind;
 
-use crate::governing::{Decided, Overtaken, Refused, Why};
+use crate::control::Kept;
+use crate::governing::{Asked, Decided, Number, Overtaken, Refused, Why};
 use crate::locating::tell;
 use crate::running::{Running, StartError};
 
@@ -38,7 +39,7 @@ impl Outcome {
 }
 
 /// Reloads, as these asked. Files are read on another thread, so the ops listener answers meanwhile; the data plane never waits.
-pub(crate) async fn reload(config: &Path, running: &Running, why: Why, by: &[String]) -> Outcome {
+pub(crate) async fn reload(config: &Path, running: &Arc<Running>, why: Why, asked: &Asked) -> Outcome {
     // Rotated logs are reopened whether or not the configuration is good.
     running.shared().recorder.reopen();
     if let Some(log) = &running.shared().access_log {
@@ -47,7 +48,7 @@ pub(crate) async fn reload(config: &Path, running: &Running, why: Why, by: &[Str
     let mut attempts = 0;
     let (outcome, kind) = loop {
         attempts += 1;
-        match attempt(config, running, why, by).await {
+        match attempt(config, running, why, asked).await {
             // The files that were read are those of before: what they are now is another thing.
             Err(Overtaken) if attempts < ATTEMPTS => {}
             Err(overtaken) => break (Outcome::failed(overtaken.to_string()), EventKind::PolicyRejected),
@@ -69,25 +70,35 @@ pub(crate) async fn reload(config: &Path, running: &Running, why: Why, by: &[Str
 }
 
 /// Reads the files, and puts in force what of them is to be. Returns with what came of it of which kind its event is, where it failed.
-async fn attempt(config: &Path, running: &Running, why: Why, by: &[String]) -> Result<(Outcome, EventKind), Overtaken> {
+async fn attempt(
+    config: &Path,
+    running: &Arc<Running>,
+    why: Why,
+    asked: &Asked,
+) -> Result<(Outcome, EventKind), Overtaken> {
     let path = config.to_owned();
     let governing = running.governing().cloned();
     let in_force = running.shared().snapshot().load().policy.version();
+    let kept = Kept(Arc::clone(running));
     let decided = tokio::task::spawn_blocking(move || match governing {
-        Some(governing) => governing.choose(None, why, Some(in_force)),
+        Some(governing) => governing.choose(None, why, Some(in_force)).map(|decided| {
+            let is_noted = matches!(decided.number, Number::Noted(..));
+            let impact = if is_noted { governing.foresee_found(&decided.loaded, &kept) } else { Vec::new() };
+            (decided, impact)
+        }),
         None => load(&path, &ProcessEnvironment)
-            .map(Decided::unversioned)
+            .map(|loaded| (Decided::unversioned(loaded), Vec::new()))
             .map_err(|report| Refused::Files(Box::new(report))),
     })
     .await;
     let mut kind = EventKind::PolicyRejected;
     let outcome = match decided {
-        Ok(Ok(mut decided)) => {
+        Ok(Ok((mut decided, impact))) => {
             // First the databases, which take a while: countries are known when the policy asks for them.
             let before = running.shared().geo.settings();
             locate(running, decided.loaded.geo.clone()).await;
             let alarm = decided.alarm.take();
-            let outcome = apply(decided, running, by);
+            let outcome = apply(decided, running, &Asked { impact, ..asked.clone() });
             if outcome.as_ref().map_or(true, |outcome| outcome.result.is_err()) {
                 locate(running, before).await;
             } else if let Some(alarm) = alarm {
@@ -120,7 +131,7 @@ async fn locate(running: &Running, settings: portcullis_geo::GeoSettings) {
     }
 }
 
-fn apply(mut decided: Decided, running: &Running, by: &[String]) -> Result<Outcome, Overtaken> {
+fn apply(mut decided: Decided, running: &Running, asked: &Asked) -> Result<Outcome, Overtaken> {
     let report = std::mem::take(&mut decided.loaded.warnings);
     if report.warnings() > 0 {
         tracing::warn!("the configuration has warnings:\n{}", report.render_human(false).trim_end());
@@ -130,7 +141,7 @@ fn apply(mut decided: Decided, running: &Running, by: &[String]) -> Result<Outco
         tracing::warn!(tables = restart.join(", "), "fixed while the process runs: restart to change them");
     }
     let summary = decided.loaded.summary.to_string().replace('\n', "; ");
-    match running.replace(decided, by) {
+    match running.replace(decided, asked) {
         Ok(()) => {}
         Err(StartError::Overtaken(overtaken)) => return Err(overtaken),
         Err(error) => return Ok(Outcome { result: Err(error.to_string()), report, restart }),

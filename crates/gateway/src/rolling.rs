@@ -16,7 +16,7 @@ use portcullis_proxy::Staged;
 use tokio::sync::oneshot;
 
 use crate::control::{Order, Orders};
-use crate::governing::{Governing, Rolling as Standing, Why, percent, stage_in_words};
+use crate::governing::{Asked, Governing, Rolling as Standing, Why, percent, stage_in_words};
 use crate::insight::Insight;
 use crate::running::Running;
 
@@ -403,7 +403,7 @@ impl Hand {
     /// Has what is the last version now be put in force under its number.
     fn reload(&self) -> Result<(), String> {
         let (answer, outcome) = oneshot::channel();
-        let order = Order::Reload(Why::Activated, vec!["portcullis".to_owned()], answer);
+        let order = Order::Reload(Why::Activated, Asked::by(vec!["portcullis".to_owned()]), answer);
         self.orders.blocking_send(order).map_err(|_| "the gateway stops: the next start has it in force".to_owned())?;
         match outcome.blocking_recv() {
             Ok(outcome) => outcome.result.map(drop),

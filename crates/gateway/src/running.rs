@@ -32,7 +32,7 @@ use crate::checking::Checking;
 use crate::directing::Directories;
 use crate::factoring::Factors;
 use crate::feeding::Feeds;
-use crate::governing::{Decided, Governing};
+use crate::governing::{Asked, Decided, Governing};
 use crate::insight::Insight;
 use crate::introspecting::Introspecting;
 use crate::keeping::{self, Kept};
@@ -123,8 +123,8 @@ impl Running {
         let feeds = Feeds::new(&mut loaded);
         let geo = loaded.geo.clone();
         let begun = begun.map(|begun| (begun, Facts::of(&mut loaded)));
-        let noted =
-            Noted { governing: governing.as_deref(), number, by: &[STARTED.to_owned()], reason: "found at a start" };
+        let asked = Asked { reason: "found at a start".to_owned(), ..Asked::by(vec![STARTED.to_owned()]) };
+        let noted = Noted { governing: governing.as_deref(), number, asked: &asked };
         let staged = staged.map(|staged| Arc::new(staged.into_staged()));
         let sessions = Arc::<Sessions>::default();
         let snapshot = snapshot(loaded, None, &revoking, &sessions, noted)?.with_staged(staged);
@@ -301,7 +301,7 @@ impl Running {
     ///
     /// # Errors
     /// An identity provider that cannot be used; then the old configuration stays.
-    pub(crate) fn replace(&self, decided: Decided, by: &[String]) -> Result<(), StartError> {
+    pub(crate) fn replace(&self, decided: Decided, asked: &Asked) -> Result<(), StartError> {
         let Decided { mut loaded, number, staged, alarm: _ } = decided;
         let alerts = std::mem::take(&mut loaded.alerts);
         let mfa = loaded.mfa.take();
@@ -317,7 +317,7 @@ impl Running {
         let (settings, restored) = std::mem::take(&mut loaded.feeds);
         let parts = parts_of(&loaded);
         let before = self.shared.snapshot().load_full();
-        let noted = Noted { governing: self.governing.as_deref(), number, by, reason: "found at a reload" };
+        let noted = Noted { governing: self.governing.as_deref(), number, asked };
         let snapshot = snapshot(loaded, Some(&before.authenticator), &self.revoking, &self.sessions, noted)?;
         let mut snapshot = snapshot.with_staged(staged.map(|staged| Arc::new(staged.into_staged())));
         // Before it is in force: without a thread every password would wait for nothing.

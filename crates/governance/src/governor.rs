@@ -60,6 +60,8 @@ pub struct Proposal {
     pub change: Change,
     /// How it stands.
     pub state: ChangeState,
+    /// It is open, and another version became live since it was proposed: it never can.
+    pub overtaken: bool,
     /// What was signed under it.
     pub approvals: Vec<Approval>,
     /// Who said what.
@@ -403,9 +405,10 @@ impl Governor {
         let change = self.change_of(wish, assessed, class, now)?;
         let bytes = wish.content.encode();
         let (by, set) = (change.authors.first().cloned().unwrap_or_default(), self.approvers.clone());
-        let hash = change.content;
+        let mut blobs = vec![(change.content, bytes.as_slice())];
+        blobs.extend((!change.impact.is_none()).then_some((change.impact, wish.impact.as_slice())));
         let (version, trouble) =
-            self.append(change, Vec::new(), set, How { by: &by, blobs: &[(hash, &bytes)], rollout: None }, now)?;
+            self.append(change, Vec::new(), set, How { by: &by, blobs: &blobs, rollout: None }, now)?;
         Ok((version.n, true, trouble))
     }
 

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use data_encoding::HEXLOWER;
-use portcullis_policy::{KeptRequest, Outcome, Policy, Reason, Ruling};
+use portcullis_policy::{KeptRequest, Outcome, Policy, Reason, RuleKind, RuleRef, Ruling};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -157,6 +157,16 @@ struct Counted {
     examples: Vec<Example>,
 }
 
+/// What a new refusal is due to: the rule that refuses; but where that is another grant that would have to apply instead (it is eligible, or demands more), it
+/// is the grant which permitted and does no more.
+fn missed<'r>(before: Option<&'r RuleRef>, after: Option<&'r RuleRef>) -> Option<&'r RuleRef> {
+    let is_grant = |rule: &RuleRef| rule.kind == RuleKind::Assignment;
+    match (before, after) {
+        (Some(before), Some(after)) if is_grant(before) && is_grant(after) => Some(before),
+        (before, after) => after.or(before),
+    }
+}
+
 impl<'p> Tally<'p> {
     /// Nothing yet, of these two policies.
     pub fn new(present: &'p Policy, candidate: &'p Policy) -> Self {
@@ -271,7 +281,7 @@ impl<'p> Tally<'p> {
         let rule = match change {
             Change::NewlyPermitted => after.rule.or(before.rule),
             // Without a rule that refuses, it is the grant that is missed.
-            Change::NewlyDenied | Change::NewlyUndecided | Change::NewlyStepUp => after.rule.or(before.rule),
+            Change::NewlyDenied | Change::NewlyUndecided | Change::NewlyStepUp => missed(before.rule, after.rule),
             Change::OtherRefusal | Change::None => after.rule,
         };
         match rule {
@@ -294,7 +304,7 @@ impl<'p> Tally<'p> {
             Again::Ruled(before) => before.rule,
             Again::Depends(_) => None,
         };
-        let rule = after.rule.or(before)?;
+        let rule = missed(before, after.rule)?;
         Some(format!("{}/{}", rule.kind.as_str(), rule.name))
     }
 

@@ -37,6 +37,8 @@ pub struct LintFacts {
     pub now: Option<Timestamp>,
     /// The groups of the policy that a token may put its caller into: they may have members that the policy does not name.
     pub claimed_groups: Vec<String>,
+    /// Nobody is in a group but by the policy and by what `credentials` carry: no provider brings groups that the policy does not declare.
+    pub no_claims: bool,
     /// What credentials carry that the gateway knows beforehand, such as API keys.
     pub credentials: Vec<CredentialFacts>,
 }

@@ -155,6 +155,9 @@ pub struct DiskStatus {
     pub problem: Option<String>,
     /// The tables that differ and only a restart would change.
     pub restart: Vec<String>,
+    /// Only what was approved becomes live: a reload does not put the files in force.
+    #[serde(default)]
+    pub governed: bool,
 }
 
 /// The files and what is in force.
@@ -236,6 +239,18 @@ pub struct Health {
     pub live: bool,
     /// A policy is in force and it is not on its way out.
     pub ready: bool,
+}
+
+/// Why the files are to be put in force: it stands in the log, where they become a version.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReloadWanted {
+    /// Why; null: nobody says. Of it the first 128 characters are kept.
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// Where more is said. Of it the first 128 characters are kept.
+    #[serde(default)]
+    pub ticket: Option<String>,
 }
 
 /// What came of a reload.

@@ -28,6 +28,7 @@ pub(crate) fn compile(
         report_shared_with_log(reader, &sinks, log);
     }
     report_without_spool(reader, &sinks, &keeping);
+    report_untaken_permits(reader, &sinks, &keeping);
     let always = report_always(reader, &sinks, &keeping);
     let checkpoint = checkpoint(reader, &keeping);
     let mut sinks: Vec<SinkSettings> = sinks.into_iter().map(|sink| sink_settings(sink, always)).collect();
@@ -113,6 +114,18 @@ fn report_without_spool(reader: &Reader<'_>, sinks: &[Sink], keeping: &Keeping) 
         let help = "write `[spool]` with a folder, such as `path = \"/var/lib/portcullis/spool\"`";
         reader.report(Diagnostic::error(codes::CONFLICT, sink.output.span, message).with_help(help));
     }
+}
+
+/// Permits go to sinks that ask for them by kind, and to no other one.
+fn report_untaken_permits(reader: &Reader<'_>, sinks: &[Sink], keeping: &Keeping) {
+    let Some(permits) = keeping.permits.as_ref().filter(|permits| permits.sample > 0) else { return };
+    // Beside an error the sink that asks for them may be what is wrong.
+    if reader.diagnostics.borrow().errors() > 0 || sinks.iter().any(|sink| sink.filter.asks_for_permits()) {
+        return;
+    }
+    let message = "`permits` records nothing: no sink takes permits";
+    let help = "write `access.allowed` (or `access.*`) into `kinds` of a [[sink]], or leave `permits` out";
+    reader.report(Diagnostic::warning(codes::UNTAKEN_PERMITS, permits.at, message).with_help(help));
 }
 
 /// Whether every event is to be on disk before its answer. Reports what cannot be meant then.

@@ -30,6 +30,8 @@ pub(crate) struct Callers<'c> {
     pub(crate) carried: &'c [Carried],
     /// The groups that tokens may put their callers into.
     pub(crate) trusted: Vec<String>,
+    /// No provider puts anybody into a group by what a token or a directory says.
+    pub(crate) no_claims: bool,
 }
 
 /// A policy, and what it was compiled from.
@@ -95,6 +97,7 @@ fn lint_facts(reader: &Reader<'_>, callers: Callers<'_>) -> LintFacts {
     LintFacts {
         now: reader.now(),
         claimed_groups: callers.trusted,
+        no_claims: callers.no_claims,
         credentials: callers.carried.iter().map(credential).collect(),
     }
 }

@@ -42,6 +42,8 @@ pub(crate) struct Keeping {
 /// `permits` of `[event]`, where any are recorded.
 #[derive(Debug)]
 pub(crate) struct Permits {
+    /// Where it stands.
+    pub(crate) at: Span,
     /// How many of ten thousand.
     pub(crate) sample: u32,
     /// Only of these routes; empty: of all.
@@ -50,12 +52,13 @@ pub(crate) struct Permits {
 
 fn read_permits(section: &Section<'_>) -> Option<Permits> {
     let table = section.table("permits")?;
+    let at = table.span();
     let share = table.optional("sample", Percentage);
     let routes = table.one_or_list("routes", Name).map(|routes| routes.value).unwrap_or_default();
     table.finish();
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share is from 0 to 1")]
     let sample = (share?.value * f64::from(WHOLE)).round() as u32;
-    Some(Permits { sample, routes })
+    Some(Permits { at, sample, routes })
 }
 
 pub(crate) fn read_keeping(root: &Section<'_>) -> Keeping {

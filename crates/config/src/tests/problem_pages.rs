@@ -142,6 +142,33 @@ fn what_keys_and_tokens_bring_is_no_mistake_of_the_policy() {
     assert_eq!(with_key("roles = [\"s\"]\nrevoked = true"), [unheld, nobody]);
 }
 
+/// Accidental deletion: the whole entry, and not its members alone.
+#[test]
+fn a_group_that_was_deleted_whole_is_nobodys_where_no_provider_brings_groups() {
+    let policy = "version = 1\n[[role]]\nname = \"r\"\npermissions = [{ actions = [\"GET /api/x\"] }]\n\
+                  [[assignment]]\nname = \"a\"\nrole = \"r\"\nprincipals = [\"group:finance\"]\nscope = \"billing\"\n";
+    let with = |provider: &str, groups: &str| {
+        let folder = Folder::new();
+        folder.write("portcullis.toml", format!("{GATEWAY}{provider}"));
+        folder.write("policy.toml", policy);
+        folder.write("keys.json", include_str!("../../../../config/jwks.json"));
+        let sha256 = "ab".repeat(32);
+        let key = format!("[[key]]\nid = \"k\"\nsha256 = \"{sha256}\"\nprincipal = \"service:k\"\n");
+        folder.write("keys.toml", format!("version = 1\n{key}groups = [{groups}]\n"));
+        let problems = folder.problems().into_iter();
+        problems
+            .map(|(code, place, _)| format!("{code} {place}"))
+            .filter(|line| line.contains("policy"))
+            .collect::<Vec<_>>()
+    };
+    let keys = "[[identity.api_key]]\nname = \"keys\"\nheader = \"x-api-key\"\nfile = \"keys.toml\"\n";
+    assert_eq!(with(keys, ""), ["W0311 policy.toml:6:8"]);
+    assert_eq!(with(keys, "\"finance\""), [""; 0], "a key carries it");
+    assert_eq!(with("", ""), [""; 0], "nobody is known at all yet");
+    let tokens = "[[identity.jwt]]\nname = \"login\"\nissuer = \"https://a\"\naudiences = [\"a\"]\njwks = { file = \"keys.json\" }\n";
+    assert_eq!(with(&[keys, tokens].concat(), ""), [""; 0], "a token may bring it");
+}
+
 #[test]
 fn an_exclusive_that_makes_no_sense_is_refused_where_it_stands() {
     use super::check_policy as check;

@@ -464,6 +464,23 @@ fn permits_are_recorded_of_the_routes_that_are_named() {
 }
 
 #[test]
+fn permits_that_no_sink_takes_are_said() {
+    let check = |case: &str, sinks: &str, sample: &str, expected: &[(&str, &str, &str)]| {
+        let folder = Folder::new();
+        folder.write("portcullis.toml", format!("{GATEWAY}[event]\npermits = {{ sample = \"{sample}\" }}\n{sinks}"));
+        folder.check(case, expected);
+    };
+    let place = format!("portcullis.toml:{}:11", super::GATEWAY_LINES + 2);
+    let untaken = [("W0208", place.as_str(), "no sink takes permits")];
+    let sink = |kinds: &str| format!("[[sink]]\nname = \"f\"\nkind = \"file\"\npath = \"e.jsonl\"\n{kinds}\n");
+    check("the default sink", "", "100%", &untaken);
+    check("every kind that is not named", &sink(""), "100%", &untaken);
+    check("other kinds", &sink("kinds = [\"access.denied\"]"), "1%", &untaken);
+    check("by a star", &sink("kinds = [\"access.*\"]"), "100%", &[]);
+    check("none are recorded", "", "0%", &[]);
+}
+
+#[test]
 fn lines_on_standard_output_and_in_files_have_every_format() {
     for format in Format::ALL {
         let folder = Folder::new();

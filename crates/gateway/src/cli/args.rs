@@ -40,7 +40,7 @@ pub(crate) use key::{KeyArgs, KeyCommand, KeyCreateArgs, KeyListArgs, KeyRevokeA
 pub(crate) use networks::{FeedAcceptArgs, FeedArgs, FeedCommand, FeedTestArgs, GeoArgs, GeoCommand};
 pub(crate) use policy::{
     ApproverArgs, ApproverCommand, ApproverKeyArgs, AuthorArgs, BackupArgs, BackupCommand, BackupFileArgs,
-    BackupRestoreArgs, DiffFailOn, GovernanceArgs, GovernanceCommand, PolicyApproveArgs, PolicyArgs, PolicyCommand,
+    BackupRestoreArgs, DiffFailOn, GovernanceArgs, GovernanceCommand, Named, PolicyApproveArgs, PolicyArgs, PolicyCommand,
     PolicyDiffArgs, PolicyPreviewArgs, PolicyProposeArgs, PolicyRollbackArgs, PolicyShowArgs, PolicySignArgs,
     ReplayArgs,
 };
@@ -176,7 +176,7 @@ pub(crate) enum Command {
     /// Say how the running gateway does, and whether the files on disk are what it runs on
     Status,
     /// Have the running gateway reload its configuration: exit code 0 done, 3 the configuration is invalid and the old one stays
-    Reload,
+    Reload(ReloadArgs),
     /// Have the running gateway finish what is under way and end, as SIGTERM does
     Drain,
     /// Say whether the running gateway lives: exit code 0 yes, 1 no, 4 it cannot be reached
@@ -201,7 +201,7 @@ pub(crate) enum Command {
     Spike(SpikeArgs),
     /// Follow, search, count and explain what was recorded
     Events(EventsArgs),
-    /// Hold recorded events to their chain
+    /// Look for grants that are unused, too wide or dangerous, and hold recorded events to their chain
     Audit(AuditArgs),
     /// Measure how good the detection of offenders is
     Risk(RiskArgs),
@@ -227,6 +227,16 @@ pub(crate) struct OfflineArgs {
     /// Look into the store of this machine, and ask no gateway. Nothing is written
     #[arg(long)]
     pub(crate) offline: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReloadArgs {
+    /// Why: it stands in the log, where the files become a version
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+    /// Where more is said of it
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) ticket: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -1,5 +1,6 @@
 //! `audit`: holds recorded events to their chain; `audit run` and its like are in [`grants`].
 
+mod about;
 mod grants;
 
 use std::path::Path;

@@ -17,7 +17,7 @@ use portcullis_governance::{
 use portcullis_store::Versions;
 
 use crate::cli::args::{
-    ApproverCommand, ApproverKeyArgs, AuthorArgs, Format, Global, GovernanceCommand, PolicyApproveArgs,
+    ApproverCommand, ApproverKeyArgs, AuthorArgs, Format, Global, GovernanceCommand, Named, PolicyApproveArgs,
     PolicyProposeArgs, PolicyRollbackArgs, PolicyShowArgs, PolicySignArgs,
 };
 use crate::cli::check::is_policy;
@@ -104,19 +104,38 @@ pub(crate) fn status(global: &Global) -> Result<Exit, Exit> {
 }
 
 pub(crate) fn show_version(global: &Global, args: &PolicyShowArgs) -> Result<Exit, Exit> {
-    let done = asked(global, Governed::Show { n: args.n })?;
+    let done = asked(global, wanted(&args.of))?;
     if let Some(name) = &args.file {
         let found = done.files.iter().find(|file| file.name == *name);
         let bytes = found.and_then(|file| BASE64.decode(file.content.as_bytes()).ok());
         let Some(bytes) = bytes else {
-            fail(global, &format!("version {} has no file `{name}`", args.n));
+            fail(global, &format!("{} has no file `{name}`", done.message));
             return Err(Exit::Negative);
         };
         answer_text(&String::from_utf8_lossy(&bytes));
         return Ok(Exit::Success);
     }
-    show(global, &done, || words::of_version(&done));
+    let Named::Change(_) = &args.of else {
+        show(global, &done, || words::of_version(&done));
+        return Ok(Exit::Success);
+    };
+    // What is signed is what is shown, worked out from that here.
+    let request = parsed(global, done.request.as_deref().unwrap_or_default())?;
+    show(global, &done, || {
+        let state = done.changes.first().map_or("", |change| change.state.as_str());
+        let missing = done.changes.first().and_then(|change| change.missing.as_deref());
+        let found = effects::of(&global.config, &request);
+        let state = safe(&missing.map_or_else(|| state.to_owned(), |missing| format!("{state}: {missing}")));
+        format!("state     {state}\n{}", review::of(&request, &found.lines))
+    });
     Ok(Exit::Success)
+}
+
+fn wanted(of: &Named) -> Governed {
+    match of {
+        Named::Version(n) => Governed::Show { n: Some(*n), change: None },
+        Named::Change(id) => Governed::Show { n: None, change: Some(id.clone()) },
+    }
 }
 
 pub(crate) fn verify(global: &Global) -> Result<Exit, Exit> {
@@ -252,12 +271,24 @@ fn to_acknowledge(request: &Request) -> Option<String> {
 const SHORTEST: usize = 8;
 
 pub(crate) fn rollback(global: &Global, args: &PolicyRollbackArgs) -> Result<Exit, Exit> {
-    told(global, Governed::Rollback { n: args.n, by: author(&args.by) })
+    told(global, Governed::Rollback { n: args.n, by: author(&args.by), dry_run: args.dry_run })
 }
 
-/// A version, read as this machine's gateway would.
-pub(crate) fn loaded(global: &Global, n: u64) -> Result<Loaded, Exit> {
-    let done = asked(global, Governed::Show { n })?;
+/// The policy file of a version or a change: its name and its text.
+pub(crate) fn policy_of(global: &Global, of: &Named) -> Result<(String, String), Exit> {
+    let name = loaded(global, of)?.governed.policy;
+    let done = asked(global, wanted(of))?;
+    let file = done.files.iter().find(|file| file.name == name);
+    let text = file.and_then(|file| String::from_utf8(BASE64.decode(file.content.as_bytes()).ok()?).ok());
+    text.map(|text| (name.clone(), text)).ok_or_else(|| {
+        fail(global, &format!("{} has no file `{}`", done.message, safe(&name)));
+        Exit::Negative
+    })
+}
+
+/// A version or a change, read as this machine's gateway would.
+pub(crate) fn loaded(global: &Global, of: &Named) -> Result<Loaded, Exit> {
+    let done = asked(global, wanted(of))?;
     let files =
         done.files.into_iter().filter_map(|file| Some((file.name, BASE64.decode(file.content.as_bytes()).ok()?)));
     load_sealed(&global.config, &Content { files: files.collect() }).map_err(|report| {

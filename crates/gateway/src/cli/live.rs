@@ -5,7 +5,7 @@ use std::io::Read as _;
 use std::path::Path;
 
 use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
-use portcullis_admin::api::{Done, Health, Reloaded};
+use portcullis_admin::api::{Done, Health, ReloadWanted, Reloaded};
 use portcullis_admin::{Client, ClientError, Place};
 use portcullis_config::{ProcessEnvironment, control_channel, store_place};
 use portcullis_fetch::UrlSource;
@@ -14,7 +14,7 @@ use rustls_pki_types::pem::PemObject as _;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::cli::args::{AdminAddress, Format, Global, HealthArgs};
+use crate::cli::args::{AdminAddress, Format, Global, HealthArgs, ReloadArgs};
 use crate::cli::output::{answer, remark};
 use crate::exit::Exit;
 
@@ -241,8 +241,9 @@ pub(crate) fn safe(text: &str) -> String {
     safe
 }
 
-pub(crate) fn reload(global: &Global) -> Exit {
-    let reloaded: Reloaded = match ask(global, async |client| client.post("/v1/reload", &json!({})).await) {
+pub(crate) fn reload(global: &Global, args: &ReloadArgs) -> Exit {
+    let wanted = ReloadWanted { reason: args.reason.clone(), ticket: args.ticket.clone() };
+    let reloaded: Reloaded = match ask(global, async |client| client.post("/v1/reload", &wanted).await) {
         Ok(reloaded) => reloaded,
         Err(exit) => return exit,
     };

@@ -16,7 +16,7 @@ use portcullis_policy::{
 };
 use serde_json::{Value, json};
 
-use crate::cli::args::{DiffFailOn, Format, Global, PolicyArgs, PolicyCommand, PolicyDiffArgs};
+use crate::cli::args::{DiffFailOn, Format, Global, Named, PolicyArgs, PolicyCommand, PolicyDiffArgs};
 use crate::cli::check::is_policy;
 use crate::cli::configuration::{name, show};
 use crate::cli::governing;
@@ -49,10 +49,14 @@ pub(crate) fn run(global: &Global, args: &PolicyArgs) -> Exit {
     done.unwrap_or_else(|exit| exit)
 }
 
-/// A version, by its number, unless a file is called so.
+/// A version by its number, whatever files are called (`./7` is a file); or a change by its id, unless a file is called so.
+fn named(file: &Path) -> Option<Named> {
+    let named = Named::parse(file.to_str()?)?;
+    (matches!(named, Named::Version(_)) || !file.exists()).then_some(named)
+}
+
 fn version(global: &Global, file: &Path) -> Option<Result<Loaded, Exit>> {
-    let n: u64 = file.to_str()?.parse().ok()?;
-    (!file.exists()).then(|| governing::loaded(global, n))
+    named(file).map(|named| governing::loaded(global, &named))
 }
 
 pub(crate) use sent::sent;

@@ -37,6 +37,10 @@ pub(crate) fn run(global: &Global, args: &ReplayArgs) -> Exit {
     }
     let replayed = replay.finish();
     show(global, &replayed);
+    if replayed.report.is_blind() {
+        remark("error: nothing could be decided on again, so that nobody knows whether something would change");
+        return Exit::Unreachable;
+    }
     if replayed.report.impact.is_none() { Exit::Success } else { Exit::Negative }
 }
 

@@ -15,7 +15,7 @@ use crate::cli::output::remark;
 use crate::control::{Operated, Order, Orders};
 use crate::exit::Exit;
 use crate::feeding;
-use crate::governing::{BeginError, Beginning, Pin, Refused, Why, begin};
+use crate::governing::{Asked, BeginError, Beginning, Pin, Refused, Why, begin};
 use crate::indexing::Indexing;
 use crate::inherited;
 use crate::keying;
@@ -239,13 +239,13 @@ async fn serve(global: &Global, running: Arc<Running>, settings: Settings) -> Ex
         tokio::select! {
             _ = signals.hangup.recv() => {
                 notify::reloading();
-                let ended = reload(&global.config, &running, Why::Asked, &["signal".to_owned()]).await;
+                let ended = reload(&global.config, &running, Why::Asked, &Asked::by(vec!["signal".to_owned()])).await;
                 notify::ready(&ended.failure().unwrap_or_else(|| running.status()));
             }
             Some(order) = ordered.recv() => match order {
-                Order::Reload(why, by, answer) => {
+                Order::Reload(why, asked, answer) => {
                     notify::reloading();
-                    let ended = reload(&global.config, &running, why, &by).await;
+                    let ended = reload(&global.config, &running, why, &asked).await;
                     notify::ready(&ended.failure().unwrap_or_else(|| running.status()));
                     // Who asked may have gone meanwhile: the log and the event have it.
                     let _ = answer.send(ended);

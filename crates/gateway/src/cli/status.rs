@@ -107,7 +107,13 @@ fn disk(status: &Status) -> String {
         DiskState::Differs => {
             let found = disk.sha256.as_deref().map_or("unknown", short);
             let what = if found == running { "same policy, other files differ" } else { "not in force" };
-            format!("DIFFERS: running {running}, on disk {found} ({what}); `portcullis reload` puts it in force")
+            let remedy = match disk.governed {
+                false => "`portcullis reload` puts it in force",
+                true => {
+                    "only what is approved becomes live: `portcullis policy propose` proposes it, and `portcullis policy rollback` with the number of the live version writes what was approved into the files again"
+                }
+            };
+            format!("DIFFERS: running {running}, on disk {found} ({what}); {remedy}")
         }
         DiskState::Invalid => {
             format!("INVALID: running {running}, on disk {}", disk.problem.as_deref().unwrap_or("errors"))

@@ -11,12 +11,12 @@ use portcullis_config::Loaded;
 use tokio::sync::oneshot;
 
 use super::{Operated, Order, preview, problem};
-use crate::governing::{Foresight, Who, Why};
+use crate::governing::{Asked, Foresight, Who, Why};
 use crate::reload::Outcome;
 use crate::running::Running;
 
 /// The requests that the running gateway keeps.
-struct Kept(Arc<Running>);
+pub(crate) struct Kept(pub(crate) Arc<Running>);
 
 impl Foresight for Kept {
     fn foresee(&self, candidate: Loaded, patience: Duration) -> Result<Vec<u8>, String> {
@@ -51,7 +51,7 @@ pub(super) async fn perform(operated: &Operated, peer: &Peer, wanted: Governed) 
     let performed = performed.map_err(|error| problem(error.to_string()))?.map_err(problem)?;
     let Some(n) = performed.activated else { return Ok(in_force(operated, performed.answer)) };
     let (answer, outcome) = oneshot::channel();
-    let _ = operated.orders.try_send(Order::Reload(Why::Activated, names, answer));
+    let _ = operated.orders.try_send(Order::Reload(Why::Activated, Asked::by(names), answer));
     let trouble = match outcome.await {
         Ok(Outcome { result: Ok(_), .. }) => return Ok(in_force(operated, performed.answer)),
         Ok(Outcome { result: Err(reason), .. }) => reason,

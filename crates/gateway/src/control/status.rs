@@ -86,6 +86,7 @@ pub(super) fn policy(operated: &Operated) -> PolicyStatus {
 
 /// What a reload would find, by doing all of it but the last step.
 fn disk(operated: &Operated) -> DiskStatus {
+    let governed = operated.running.governing().is_some_and(|governing| governing.is_required());
     match load(&operated.config, &ProcessEnvironment) {
         Err(report) => {
             let first = report.diagnostics().next().map(|first| {
@@ -94,13 +95,20 @@ fn disk(operated: &Operated) -> DiskStatus {
             });
             let problem =
                 first.map_or_else(|| report.summary_line(), |first| format!("{}: {first}", report.summary_line()));
-            DiskStatus { state: DiskState::Invalid, sha256: None, problem: Some(problem), restart: Vec::new() }
+            DiskStatus {
+                state: DiskState::Invalid,
+                sha256: None,
+                problem: Some(problem),
+                restart: Vec::new(),
+                governed,
+            }
         }
         Ok(loaded) => DiskStatus {
             state: if operated.running.runs_on(&loaded) { DiskState::Same } else { DiskState::Differs },
             sha256: Some(loaded.policy.sha256().to_owned()),
             problem: None,
             restart: operated.running.fixed_but_changed(&loaded).into_iter().map(str::to_owned).collect(),
+            governed,
         },
     }
 }

@@ -152,7 +152,7 @@ struct Demo {
     credentials: Credentials,
     sample_api: SampleApi,
     folder: DemoFolder,
-    running: Running,
+    running: Arc<Running>,
     gateway: SocketAddr,
     /// Where the configuration wants the ops listener.
     ops: Option<SocketAddr>,
@@ -167,7 +167,7 @@ impl Demo {
         let loaded = load(&folder.config(), &ProcessEnvironment)
             .map_err(|report| DemoError::Configuration(report.render_human(false).trim_end().to_owned()))?;
         let ops = loaded.ops.map(|ops| ops.address);
-        let running = Running::start(Decided::unversioned(loaded), None, Vec::new())?;
+        let running = Arc::new(Running::start(Decided::unversioned(loaded), None, Vec::new())?);
         let gateway = running.addresses().first().map(|(_, address)| *address).ok_or(DemoError::NoListener)?;
         running.record_start();
         Ok(Self { credentials, sample_api, folder, running, gateway, ops })
@@ -222,7 +222,7 @@ impl Demo {
         let Self { folder, running, sample_api, .. } = self;
         running.begin_draining();
         running.drain().await;
-        Arc::new(running).finish(EVENTS_TIMEOUT);
+        running.finish(EVENTS_TIMEOUT);
         drop(sample_api);
         Ok(folder.remove()?)
     }

@@ -14,7 +14,7 @@ use crate::demo::event_log::EventLog;
 use crate::demo::story::STORY;
 use crate::demo::verdict::{Played, text};
 use crate::demo::{Demo, DemoError};
-use crate::governing::Why;
+use crate::governing::{Asked, Why};
 use crate::ops::Ops;
 use crate::reload::reload;
 use crate::telemetry;
@@ -85,7 +85,7 @@ impl Demo {
             tokio::select! {
                 _ = hangup.recv() => {
                     // It is in the log, and nobody else is told.
-                    let _ = reload(&self.folder.config(), &self.running, Why::Asked, &[]).await;
+                    let _ = reload(&self.folder.config(), &self.running, Why::Asked, &Asked::by(vec!["demo".to_owned()])).await;
                 }
                 _ = look.tick() => heard = audience.tell(&log.read_new().map_err(DemoError::Events)?),
             }

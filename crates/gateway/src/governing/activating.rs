@@ -170,7 +170,7 @@ impl Governing {
             message.push_str(&format!("; it is in the store, but the head file does not know it: {error}"));
         }
         let mut performed = self.answer(message);
-        performed.answer.versions = vec![shown::version(version)];
+        performed.answer.versions = vec![shown::version(version, &self.governor().standing())];
         performed.activated = Some(version.n);
         performed
     }

@@ -12,6 +12,7 @@ use portcullis_governance::{ApproverSet, Change, Content, GovernanceError, Kind,
 
 use super::activating::How;
 use super::foresight::{self, Foresight};
+use super::going_back::foreseen_in_words;
 use super::source::{content_of, in_a_line, load_sealed};
 use super::{Governing, shown};
 
@@ -83,10 +84,13 @@ impl Governing {
     pub(crate) fn perform(&self, wanted: Governed, who: &Who, foresight: &dyn Foresight, now: Timestamp) -> Outcome {
         match wanted {
             Governed::List { most, before } => self.list(most, before, now),
-            Governed::Show { n } => self.show(n, now),
+            Governed::Show { n: Some(n), change: None } => self.show(n, now),
+            Governed::Show { n: None, change: Some(id) } => self.show_change(&id, now),
+            Governed::Show { .. } => Err("either a version is shown, or a change: `n` or `change`".to_owned()),
             Governed::Verify => self.verify(),
             Governed::Propose(proposed) => self.propose(&proposed, who, foresight, now),
-            Governed::Rollback { n, by } => self.rollback(n, &by, who, foresight, now),
+            Governed::Rollback { n, by, dry_run: true } => self.try_rollback(n, &by, who, foresight),
+            Governed::Rollback { n, by, dry_run: false } => self.rollback(n, &by, who, foresight, now),
             Governed::Request { id } => self.request(&id, now),
             Governed::Approve { approval } => self.approve(&approval, now),
             Governed::Reject { id, reason } => self.reject(&id, &reason, who, now),
@@ -129,8 +133,9 @@ impl Governing {
         let newest = before.map_or(last, |before| before.saturating_sub(1).min(last));
         let from = newest.saturating_sub(most.clamp(1, MOST_LISTED)).saturating_add(1).max(1);
         performed.answer.more = from > 1 && newest > 0;
+        let standing = governor.standing();
         for n in (from..=newest).rev() {
-            performed.answer.versions.push(shown::version(&governor.version(n).map_err(said)?));
+            performed.answer.versions.push(shown::version(&governor.version(n).map_err(said)?, &standing));
         }
         let proposals = governor.proposals(now).map_err(said)?;
         performed.answer.changes = proposals.iter().map(shown::proposal).collect();
@@ -144,10 +149,26 @@ impl Governing {
         let version = governor.version(n).map_err(said)?;
         let content = governor.content_of(&version).map_err(said)?;
         let report = governor.impact_of(&version.change).map_err(said)?;
-        let mut shown = shown::version(&version);
+        let mut shown = shown::version(&version, &governor.standing());
         shown.change.foreseen = foresight::in_words(&report);
         performed.answer.versions = vec![shown];
         performed.answer.files = files(&content);
+        Ok(performed)
+    }
+
+    /// A change with its files, and all that an approver would sign.
+    fn show_change(&self, id: &str, now: Timestamp) -> Outcome {
+        let (proposal, request) = {
+            let governor = self.governor();
+            let proposal = governor.proposal(governor.find(id).map_err(said)?, now).map_err(said)?;
+            let request = governor.request(proposal.change.clone()).map_err(said)?;
+            (proposal, request)
+        };
+        let mut performed = self.answer(format!("change {}", proposal.change.id.short()));
+        performed.answer.request = Some(request.armored());
+        let foreseen = foresight::in_words(&request.impact);
+        performed.answer.changes = vec![portcullis_admin::govern::Change { foreseen, ..shown::proposal(&proposal) }];
+        performed.answer.files = files(&request.content);
         Ok(performed)
     }
 
@@ -163,7 +184,7 @@ impl Governing {
         Ok(authors)
     }
 
-    fn wish(&self, kind: Kind, content: Content, by: &Author, who: &Who) -> Result<Wish, String> {
+    pub(super) fn wish(&self, kind: Kind, content: Content, by: &Author, who: &Who) -> Result<Wish, String> {
         Ok(Wish {
             kind,
             content,
@@ -212,11 +233,11 @@ impl Governing {
         Ok(content)
     }
 
-    fn on_disk(&self) -> Result<Loaded, String> {
+    pub(super) fn on_disk(&self) -> Result<Loaded, String> {
         load(&self.config, &ProcessEnvironment).map_err(|report| in_a_line(&report))
     }
 
-    fn live(&self) -> Result<Loaded, String> {
+    pub(super) fn live(&self) -> Result<Loaded, String> {
         let content = self.governor().live().map_err(said)?;
         load_sealed(&self.config, &content).map_err(|report| in_a_line(&report))
     }
@@ -273,41 +294,35 @@ impl Governing {
     }
 
     fn rollback(&self, n: Option<u64>, by: &Author, who: &Who, foresight: &dyn Foresight, now: Timestamp) -> Outcome {
-        let last = self.n();
-        let n = n.unwrap_or_else(|| last.saturating_sub(1));
-        if n == 0 || n >= last {
-            return Err(format!("there is no version {n} before the live one, which is {last}"));
+        if n.is_some_and(|n| n == self.n()) {
+            return self.put_back(who);
         }
-        let content = {
-            let governor = self.governor();
-            let version = governor.version(n).map_err(said)?;
-            governor.content_of(&version).map_err(said)?
-        };
-        let (content, remarks) = self.keep_what_was_revoked(n, content)?;
-        let wish = Wish { restores: n, ..self.wish(Kind::Rollback, content, by, who)? };
-        let mut performed = self.put(wish, foresight, now)?;
+        let (n, wish, remarks) = self.wish_back(n, by, who)?;
+        let mut performed = self.put(wish, foresight, now).map_err(|why| self.nothing_goes_back(n, why))?;
         let Some(change) = performed.answer.changes.first() else { return Ok(performed) };
         if self.is_required() {
             performed.answer.message = format!("rollback to version {n}: {}{remarks}", performed.answer.message);
             return Ok(performed);
         }
         let (id, foreseen) = (change.id.clone(), change.foreseen.clone());
+        let does = foreseen_in_words(&change.class, &foreseen);
         // Whoever takes a mistake back does not wait for steps.
         let how = How { at_once: Some(&by.reason), unseen: None };
         let mut activated = self.activate(&id, how, who, foresight, now)?;
-        activated.answer.message = format!("rolled back to version {n}: {}{remarks}", activated.answer.message);
+        activated.answer.message = format!("rolled back to version {n}: {}; {does}{remarks}", activated.answer.message);
         if let Some(version) = activated.answer.versions.first_mut() {
             version.change.foreseen = foreseen;
         }
         Ok(activated)
     }
 
-    /// An earlier content, with the API keys, users and authorities of now: what was revoked or withdrawn since does not come back. Of the gateway's own files
+    /// An earlier content, with the API keys, users and authorities of now, but for who is in which group: what was revoked or withdrawn since does not come back. Of the gateway's own files
     /// those of now stay, too, where what is governed in them is the same, so that nothing else is undone with it. Says also what does come back.
-    fn keep_what_was_revoked(&self, n: u64, mut content: Content) -> Result<(Content, String), String> {
+    pub(super) fn keep_what_was_revoked(&self, n: u64, mut content: Content) -> Result<(Content, String), String> {
         let now = self.live()?;
         let then = load_sealed(&self.config, &content).map_err(|report| in_a_line(&report))?;
         let same_gateway = now.governed.gateway == then.governed.gateway;
+        let mut remarks = String::new();
         for file in &now.governed.files {
             let stays = match file.kind {
                 GovernedKind::Keys | GovernedKind::Users | GovernedKind::Trust => true,
@@ -315,11 +330,10 @@ impl Governing {
                 GovernedKind::Policy => false,
             };
             if let Some(place) = content.files.get_mut(&file.name).filter(|_| stays) {
-                *place = file.bytes.to_vec();
+                *place = self.with_membership(place, file, &mut remarks);
             }
         }
         let is_there = |name: &String| now.governed.files.iter().any(|file| file.name == *name);
-        let mut remarks = String::new();
         for file in then.governed.files.iter().filter(|file| !is_there(&file.name)) {
             match file.kind {
                 // The same keys may be in a file of another name now, and some of them revoked.
@@ -404,6 +418,10 @@ impl Governing {
     }
 
     fn init(&self, approvers: &[NewApprover], by: &Author, who: &Who, now: Timestamp) -> Outcome {
+        // Also whoever cannot say who they are is told that there is nothing left to begin.
+        if self.is_required() {
+            return Err(said(GovernanceError::Begun(self.n())));
+        }
         let loaded = self.on_disk()?;
         if !loaded.governance.required {
             return Err("write `required = true` into `[governance]` first: that is what begins".to_owned());
@@ -426,7 +444,7 @@ impl Governing {
         }
         message.push_str(&crate::lending::ending::in_words(self));
         let mut performed = self.answer(message);
-        performed.answer.versions = vec![shown::version(&version)];
+        performed.answer.versions = vec![shown::version(&version, &self.governor().standing())];
         performed.activated = Some(version.n);
         Ok(performed)
     }

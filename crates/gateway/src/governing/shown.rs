@@ -1,7 +1,7 @@
 //! Versions and proposals in the shapes of the control channel.
 
 use jiff::Timestamp;
-use portcullis_admin::govern::{Approver, Change, Key, Live, Rollout, Version};
+use portcullis_admin::govern::{Approver, Change, Key, Live, Rollout, Signed, Version};
 use portcullis_governance as governance;
 
 fn time(micros: i64) -> String {
@@ -23,15 +23,25 @@ pub(super) fn live(
     }
 }
 
-pub(super) fn version(version: &governance::Version) -> Version {
+pub(super) fn version(version: &governance::Version, standing: &governance::Standing) -> Version {
     Version {
         n: version.n,
         hash: version.hash().to_string(),
         content: version.change.content.to_string(),
         time: time(version.time),
         by: version.by.clone(),
-        change: Change { approved: keys(version), ..change(&version.change, "activated") },
+        change: Change {
+            approved: keys(version),
+            signed: version.approvals.iter().map(|approval| signed(approval, standing)).collect(),
+            ..change(&version.change, "activated")
+        },
     }
+}
+
+/// Whose signature it is, as far as the key is known now.
+fn signed(approval: &governance::Approval, standing: &governance::Standing) -> Signed {
+    let owner = standing.approvers.approvers.iter().find(|each| each.keys.iter().any(|key| key.public == approval.key));
+    Signed { person: owner.map(|each| each.person.clone()), key: approval.key.id(), time: time(approval.signed) }
 }
 
 /// The keys that signed: whose they were is said by the approvers of that time.
@@ -96,6 +106,7 @@ fn change(change: &governance::Change, state: &str) -> Change {
         expires: time(change.expires),
         foreseen: Vec::new(),
         approved: Vec::new(),
+        signed: Vec::new(),
         need: 0,
         need_new: 0,
         missing: None,
@@ -103,12 +114,17 @@ fn change(change: &governance::Change, state: &str) -> Change {
 }
 
 pub(super) fn proposal(proposal: &governance::Proposal) -> Change {
+    let state = if proposal.overtaken { "overtaken" } else { proposal.state.as_str() };
+    let overtaken = || "another version is live since: it has to be proposed again".to_owned();
     Change {
         approved: proposal.count.old.union(&proposal.count.new).cloned().collect(),
         need: proposal.need.old as u64,
         need_new: proposal.need.new as u64,
-        missing: proposal.missing.as_ref().map(ToString::to_string),
-        ..change(&proposal.change, proposal.state.as_str())
+        missing: match proposal.overtaken {
+            true => Some(overtaken()),
+            false => proposal.missing.as_ref().map(ToString::to_string),
+        },
+        ..change(&proposal.change, state)
     }
 }
 

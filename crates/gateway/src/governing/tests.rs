@@ -45,7 +45,7 @@ impl Place {
     fn begin(&self) {
         let begun = self.choose(Why::Start, None).unwrap();
         let as_of = AsOf::now(&self.governing.governor());
-        let noted = self.governing.note(&begun.loaded, (Class::Mixed, as_of), &["ana".to_owned()], "the first");
+        let noted = self.governing.note(&begun.loaded, (Class::Mixed, as_of), &Asked::by(vec!["ana".to_owned()]));
         assert_eq!(noted.unwrap(), Some(1));
     }
 

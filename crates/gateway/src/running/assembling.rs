@@ -13,7 +13,7 @@ use portcullis_proxy::settings::ShutdownSettings;
 use portcullis_store::{Database, KeptSessions, RestoredSessions};
 
 use super::StartError;
-use crate::governing::{Governing, Number, Overtaken};
+use crate::governing::{Asked, Governing, Number, Overtaken};
 use crate::revoking::Revoking;
 
 /// The names and the content of all files that a configuration was made of. A file that changed since it was read, or that cannot be
@@ -38,8 +38,7 @@ pub(super) const STARTED: &str = "files";
 pub(super) struct Noted<'n> {
     pub(super) governing: Option<&'n Governing>,
     pub(super) number: Number,
-    pub(super) by: &'n [String],
-    pub(super) reason: &'n str,
+    pub(super) asked: &'n Asked,
 }
 
 impl Noted<'_> {
@@ -47,9 +46,7 @@ impl Noted<'_> {
         match (self.governing, &self.number) {
             (_, Number::None) | (None, Number::Noted(..)) => Ok(None),
             (_, Number::Known(n)) => Ok(Some(*n)),
-            (Some(governing), Number::Noted(class, as_of)) => {
-                governing.note(loaded, (*class, *as_of), self.by, self.reason)
-            }
+            (Some(governing), Number::Noted(class, as_of)) => governing.note(loaded, (*class, *as_of), self.asked),
         }
     }
 }

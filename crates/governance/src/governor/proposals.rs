@@ -69,7 +69,8 @@ impl Governor {
         let new = if state == ChangeState::Open { self.set_of(&change)? } else { self.approvers.clone() };
         let count = Count::of(self.instance(), &change, &approvals, [&self.approvers, &new], now);
         let missing = count.meets(need).err();
-        Ok(Proposal { change, state, approvals, count, need, missing })
+        let overtaken = state == ChangeState::Open && (change.base_n, change.base) != self.base();
+        Ok(Proposal { change, state, overtaken, approvals, count, need, missing })
     }
 
     /// How many persons a change needs: whoever changes any part of `[governance]` changes what protects all the rest. What cannot be told counts as that.

@@ -34,6 +34,8 @@ pub struct Replayed {
     pub since: Option<String>,
     /// The same.
     pub until: Option<String>,
+    /// How many of the replayed requests were permitted at the time: of these alone it is seen who would newly be denied.
+    pub permitted: u64,
     /// What changes.
     pub impact: Impact,
     /// Requests that were refused before the policy was asked, by their reason.
@@ -51,6 +53,7 @@ pub struct Replay<'p> {
     tally: Tally<'p>,
     lines: u64,
     span: Option<(jiff::Timestamp, jiff::Timestamp)>,
+    permitted: u64,
     not_asked: Counts,
     other_events: u64,
     unreadable: u64,
@@ -64,6 +67,7 @@ impl<'p> Replay<'p> {
             tally: Tally::new(present, candidate),
             lines: 0,
             span: None,
+            permitted: 0,
             not_asked: Counts::default(),
             other_events: 0,
             unreadable: 0,
@@ -78,6 +82,7 @@ impl<'p> Replay<'p> {
                 let now = request.now;
                 let (first, last) = self.span.unwrap_or((now, now));
                 self.span = Some((first.min(now), last.max(now)));
+                self.permitted = self.permitted.saturating_add(u64::from(permitted == Some(true)));
                 self.tally.add(&request, &unknown, permitted, 1);
             }
             Recorded::Incomplete(missing) => self.tally.add_missing(missing, 1),
@@ -103,6 +108,7 @@ impl<'p> Replay<'p> {
             lines: self.lines,
             since: self.span.map(|(first, _)| first.to_string()),
             until: self.span.map(|(_, last)| last.to_string()),
+            permitted: self.permitted,
             impact: self.tally.finish(),
             not_asked: self.not_asked.shown(),
             other_events: self.other_events,
@@ -112,11 +118,22 @@ impl<'p> Replay<'p> {
 }
 
 impl Replayed {
+    /// Not one request could be decided on again: that nothing would change was not seen then.
+    pub fn is_blind(&self) -> bool {
+        self.impact.requests == 0
+    }
+
     /// What it says, in sentences.
     pub fn in_words(&self) -> Vec<String> {
         let impact = &self.impact;
         let whole = counted(impact.requests, "recorded request", "recorded requests");
         let mut lines = impact.in_words(&whole);
+        lines.push(match self.permitted {
+            0 => "no permitted request was among them: who would newly be denied cannot be seen".to_owned(),
+            permitted => {
+                format!("{} among them", counted(permitted, "permitted request was", "permitted requests were"))
+            }
+        });
         let missing: u64 = impact.not_replayed.iter().map(|count| count.requests).sum();
         if missing > 0 {
             lines.push(format!("{} could not be replayed:", counted(missing, "request", "requests")));

@@ -276,7 +276,7 @@ impl<'a> Check<'_, 'a> {
     }
 }
 
-/// By subject: whether it may be somebody. A declared group is, through whoever is in it, or by what a credential says.
+/// By subject: whether it may be somebody. A declared group is, and any where nobody brings others, through whoever is in it, or by what a credential says.
 fn populated(view: &View<'_>) -> Vec<bool> {
     let list = &view.policy.subjects.list;
     let claimed: HashSet<&str> = (view.facts.claimed_groups.iter())
@@ -285,8 +285,10 @@ fn populated(view: &View<'_>) -> Vec<bool> {
         .collect();
     let mut populated = vec![false; list.len()];
     for (index, subject) in list.iter().enumerate() {
-        let group = subject.name.strip_prefix("group:").unwrap_or_default();
-        if subject.declared && !claimed.contains(group) {
+        let group = subject.name.strip_prefix("group:");
+        // Of a group that is not declared a provider may bring members, where there is one.
+        let is_told = subject.declared || (view.facts.no_claims && group.is_some());
+        if is_told && !claimed.contains(group.unwrap_or_default()) {
             continue;
         }
         for id in std::iter::once(index).chain(subject.groups.iter().map(|group| group.0 as usize)) {

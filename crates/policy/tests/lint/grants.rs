@@ -43,6 +43,15 @@ fn a_grant_to_empty_groups_is_for_nobody() {
     check_with("filled by a key", &keys, to(&["group:outer"], &[]), &[]);
     let elsewhere = LintFacts { claimed_groups: vec!["other".into()], ..now() };
     check_with("another is filled", &elsewhere, to(&["group:outer"], &[]), &nobody);
+    // Where no provider says who is in which group, nobody is in one that is not declared: it was deleted, or misspelt.
+    let closed = || LintFacts { no_claims: true, ..now() };
+    let deleted = [(Kind::GrantToNobody, "`reads` is for nobody: `group:nowhere` has no members")];
+    check_with("deleted whole", &closed(), to(&["group:nowhere"], &[]), &deleted);
+    check_with("and nested", &closed(), to(&["group:outer"], &["group:undeclared"]), &nobody);
+    check_with("everybody is somebody", &closed(), to(&["authenticated", "group:nowhere"], &[]), &[]);
+    let key = CredentialFacts { principal: "service:s".into(), groups: vec!["nowhere".into()], roles: Vec::new() };
+    let carried = LintFacts { credentials: vec![key], ..closed() };
+    check_with("a key carries it", &carried, to(&["group:nowhere"], &[]), &[]);
 }
 
 #[test]

@@ -33,21 +33,24 @@ fn lint_facts() -> impl Strategy<Value = LintFacts> {
     (
         proptest::option::weighted(0.8, prop::sample::select(&["2026-01-01T00:00:00Z", "2026-11-23T10:00:00Z"][..])),
         subsequence(vec!["g0", "g1", "g2", "g3"], 0..=4),
+        any::<bool>(),
     )
-        .prop_map(|(now, claimed)| LintFacts {
+        .prop_map(|(now, claimed, no_claims)| LintFacts {
             now: now.map(|now| now.parse().unwrap()),
             claimed_groups: claimed.into_iter().map(str::to_owned).collect(),
+            no_claims,
             credentials: Vec::new(),
         })
 }
 
-/// The request as it may be: not before now, and in no declared group but by the policy or by a claim that is trusted.
+/// The request as it may be: not before now, and in no declared group (where nobody claims any: in none) but by the policy or by a claim that is trusted.
 fn possible(mut facts: Facts, known: &LintFacts) -> Facts {
     if let Some(now) = known.now {
         facts.now = facts.now.max(now);
     }
     if let Identity::Verified(who) = &mut facts.identity {
-        who.groups.retain(|claim| !claim.trusted || known.claimed_groups.iter().any(|name| **name == *claim.name));
+        let is_claimed = |name: &str| known.claimed_groups.iter().any(|claimed| claimed == name);
+        who.groups.retain(|claim| !(claim.trusted || known.no_claims) || is_claimed(&claim.name));
     }
     facts
 }

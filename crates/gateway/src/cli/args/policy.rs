@@ -76,10 +76,10 @@ pub(crate) struct ReplayArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct PolicyDiffArgs {
-    /// The policy as it is; or a whole configuration, or the number of a version. With `--admin` the gateway compares: versions, policies, and
-    /// `in_force`, with the lists that its networks have now
+    /// The policy as it is; or a whole configuration, the number of a version, or a change by its id. With `--admin` the gateway compares: versions,
+    /// policies, and `in_force`, with the lists that its networks have now
     pub(crate) before: PathBuf,
-    /// The policy as it would be; or a whole configuration, or the number of a version
+    /// The policy as it would be; or a whole configuration, the number of a version, or a change by its id
     pub(crate) after: PathBuf,
     /// Another reason for the same outcome counts as a change, too
     #[arg(long)]
@@ -112,12 +112,44 @@ pub(crate) struct PolicyListArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct PolicyShowArgs {
-    /// The version's number
-    #[arg(value_name = "N")]
-    pub(crate) n: u64,
+    /// The version's number, or a change by the first digits of its id (at least eight)
+    #[arg(value_name = "N|CHANGE")]
+    pub(crate) of: Named,
     /// Print this file of it alone, as it was
     #[arg(long, value_name = "NAME")]
     pub(crate) file: Option<String>,
+}
+
+/// A version, or a change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Named {
+    /// A version, by its number.
+    Version(u64),
+    /// A change, by the first digits of its id.
+    Change(String),
+}
+
+impl Named {
+    /// Digits are a version, and what has the form of the beginning of an id is a change. `None`: neither.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        /// As short as ids are shown, and longer than the number of any version.
+        const SHORTEST: usize = 8;
+        let text = text.to_ascii_lowercase();
+        if text.len() < SHORTEST {
+            let n = text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok());
+            return n.flatten().map(Self::Version);
+        }
+        text.bytes().all(|byte| byte.is_ascii_hexdigit()).then_some(Self::Change(text))
+    }
+}
+
+impl std::str::FromStr for Named {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::parse(text)
+            .ok_or_else(|| "expected the number of a version, or at least eight digits of a change's id".to_owned())
+    }
 }
 
 /// Who proposes, and why.
@@ -220,9 +252,12 @@ pub(crate) struct PolicyRejectArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct PolicyRollbackArgs {
-    /// Which version; left out, the one before the last
+    /// Which version; left out, the one before the last; the last one, which is live: its files are written on the disk again
     #[arg(value_name = "N")]
     pub(crate) n: Option<u64>,
+    /// Only say what it would do, and change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
     #[command(flatten)]
     pub(crate) by: AuthorArgs,
 }

@@ -9,6 +9,7 @@ use portcullis_insight::audit::{Finding, Report, Severity, Suppression, Usage, d
 use portcullis_store::AuditBook;
 use serde_json::json;
 
+use super::about;
 use crate::auditing::{Facts, Looked, Suppressor, from_rows, keep_run, last_report, look, past_of, suppressions};
 use crate::cli::args::{
     AuditCommand, AuditDiffArgs, AuditRunArgs, AuditShowArgs, AuditSuppressArgs, Format, Global, ReportArgs,
@@ -130,6 +131,9 @@ fn book(global: &Global) -> Result<Option<AuditBook>, Exit> {
 }
 
 fn make(global: &Global, args: &AuditRunArgs) -> Result<Exit, Exit> {
+    if let Some(principal) = &args.shown.principal {
+        about::known(global, principal)?;
+    }
     let asked = match args.offline {
         true => None,
         false => ask_where_there_is_a_channel(global, &AuditWanted::Run)?,

@@ -24,7 +24,9 @@ pub(super) fn of_change(done: &Answer) -> String {
 fn next_step(change: &Change) -> String {
     let id = short(&change.id);
     match &change.missing {
-        Some(_) => format!("next: portcullis policy approve {id} --key FILE"),
+        Some(_) => format!(
+            "next: portcullis policy show {id}, then portcullis policy approve {id} --key FILE, with --acknowledge and the impact's hash where somebody is newly denied or let in"
+        ),
         None => format!("next: portcullis policy activate {id}"),
     }
 }
@@ -79,7 +81,12 @@ pub(super) fn of_list(done: &Answer) -> String {
         let rows: Vec<_> = done.versions.iter().map(row).collect();
         parts.push(table(["VERSION", "LIVE SINCE", "KIND", "CLASS", "AUTHOR", "APPROVALS", "REASON"], &rows));
     }
-    let waiting: Vec<_> = done.changes.iter().filter(|change| change.state == "open").map(change_row).collect();
+    let waiting: Vec<_> = done
+        .changes
+        .iter()
+        .filter(|change| ["open", "overtaken"].contains(&change.state.as_str()))
+        .map(change_row)
+        .collect();
     if !waiting.is_empty() {
         parts.push(table(["CHANGE", "UNTIL", "KIND", "CLASS", "AUTHOR", "APPROVED", "MISSING"], &waiting));
     }
@@ -106,8 +113,18 @@ fn row(version: &Version) -> [String; 7] {
         safe(&change.class),
         author(change),
         change.approved.len().to_string(),
-        safe(&change.reason),
+        cut(&change.reason),
     ]
+}
+
+/// As much of a reason as fits a line of a list; `policy show` has all of it.
+fn cut(reason: &str) -> String {
+    const MOST: usize = 80;
+    let mut text: String = reason.chars().take(MOST).collect();
+    if text.len() < reason.len() {
+        text.push('…');
+    }
+    safe(&text)
 }
 
 fn change_row(change: &Change) -> [String; 7] {
@@ -146,15 +163,27 @@ pub(super) fn of_version(done: &Answer) -> String {
     if change.impact.is_some() {
         lines.extend(change.foreseen.iter().map(|line| format!("          {}", safe(line))));
     }
-    let keys =
-        if change.approved.is_empty() { "none".to_owned() } else { format!("keys {}", change.approved.join(", ")) };
-    lines.push(format!("approvals {}", safe(&keys)));
+    lines.push(format!("approvals {}", approvals(change)));
     for file in &done.files {
         let bytes = BASE64.decode(file.content.as_bytes()).map_or(0, |bytes| bytes.len());
         lines.push(format!("file      {} ({bytes} bytes)", safe(&file.name)));
     }
     lines.push(format!("print one with: portcullis policy show {} --file NAME", version.n));
     lines.join("\n")
+}
+
+/// Who signed, by which key, and when. An older gateway tells the keys alone.
+fn approvals(change: &Change) -> String {
+    let signed = change.signed.iter().map(|one| {
+        let person = one.person.as_deref().unwrap_or("somebody who is no approver any more");
+        safe(&format!("{person} (key {}, {})", short(&one.key), one.time))
+    });
+    let signed: Vec<String> = signed.collect();
+    match (signed.is_empty(), change.approved.is_empty()) {
+        (false, _) => signed.join(", "),
+        (true, false) => safe(&format!("keys {}", change.approved.join(", "))),
+        (true, true) => "none".to_owned(),
+    }
 }
 
 pub(super) fn of_approvers(done: &Answer) -> String {

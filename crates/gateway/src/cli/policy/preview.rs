@@ -6,6 +6,7 @@ use std::path::Path;
 use portcullis_admin::api::{PolicyText, Previewed};
 
 use crate::cli::args::{Format, Global, PolicyPreviewArgs};
+use crate::cli::governing;
 use crate::cli::live::{ask, safe};
 use crate::cli::output::{answer, remark};
 use crate::exit::Exit;
@@ -14,15 +15,19 @@ use crate::exit::Exit;
 const MAX_TEXT: u64 = 32 << 20;
 
 pub(super) fn run(global: &Global, args: &PolicyPreviewArgs) -> Exit {
-    let text = match read(&args.candidate) {
-        Ok(text) => text,
-        Err(error) => {
-            remark(&format!("error: {}: {error}", args.candidate.display()));
-            return Exit::Unreachable;
-        }
+    let (name, text) = match super::named(&args.candidate) {
+        Some(named) => match governing::policy_of(global, &named) {
+            Ok(found) => found,
+            Err(exit) => return exit,
+        },
+        None => match read(&args.candidate) {
+            Ok(text) => (name_of(&args.candidate), text),
+            Err(error) => {
+                remark(&format!("error: {}: {error}", args.candidate.display()));
+                return Exit::Unreachable;
+            }
+        },
     };
-    let name = args.candidate.file_name().map_or_else(|| "policy.toml".to_owned(), |name| name.display().to_string());
-    let name = if name == "-" { "policy.toml".to_owned() } else { name };
     let candidate = PolicyText { name, text };
     let previewed: Previewed = match ask(global, async |client| client.post("/v1/policy/preview", &candidate).await) {
         Ok(previewed) => previewed,
@@ -40,6 +45,11 @@ pub(super) fn run(global: &Global, args: &PolicyPreviewArgs) -> Exit {
         Format::Jsonl => answer(&previewed.report.json().to_string()),
     }
     if previewed.unchanged { Exit::Success } else { Exit::Negative }
+}
+
+fn name_of(path: &Path) -> String {
+    let name = path.file_name().map(|name| name.display().to_string());
+    name.filter(|name| name != "-").unwrap_or_else(|| "policy.toml".to_owned())
 }
 
 pub(super) fn read(path: &Path) -> std::io::Result<String> {

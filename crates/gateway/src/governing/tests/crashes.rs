@@ -201,7 +201,7 @@ impl Verb {
         let wanted = match self.clone() {
             Self::Activate { id, at_once } => Governed::Activate { id, at_once: at_once.then(reason), unseen: None },
             Self::Abort => Governed::Abort { reason: reason() },
-            Self::Rollback => Governed::Rollback { n: None, by: by() },
+            Self::Rollback => Governed::Rollback { n: None, by: by(), dry_run: false },
             Self::Start => {
                 return governing.choose(None, Why::Start, None).map(drop).map_err(|refused| format!("{refused:?}"));
             }

@@ -107,7 +107,7 @@ fn what_is_not_written_yet_is_in_force_whatever_the_files_hold() {
     // What is written in part is taken back as a version of its own.
     let refused = ask(&place, Governed::Abort { reason: "it lets too many in".to_owned() }).unwrap_err();
     assert!(refused.contains("`portcullis policy rollback` takes it back"), "{refused}");
-    let answer = ask(&place, Governed::Rollback { n: None, by: by() }).unwrap();
+    let answer = ask(&place, Governed::Rollback { n: None, by: by(), dry_run: false }).unwrap();
     assert!(answer.message.contains("version 3 is live") && answer.message.contains("not all written"), "{answer:?}");
     let decided = place.choose(Why::Activated, Some(1)).unwrap();
     assert_eq!((&decided.number, files_in_force(&decided)), (&Number::Known(3), [POLICY, NOBODY].map(str::to_owned)));
@@ -164,7 +164,7 @@ fn files_that_were_read_before_a_version_was_written_are_no_version() {
     let decided = place.choose(Why::Asked, Some(1)).unwrap();
     let Number::Noted(class, as_of) = decided.number else { panic!("{:?}", decided.number) };
     place.perform(at_once(&id));
-    let noted = place.governing.note(&decided.loaded, (class, as_of), &["ana".to_owned()], "found at a reload");
+    let noted = place.governing.note(&decided.loaded, (class, as_of), &Asked::by(vec!["ana".to_owned()]));
     assert!(noted.is_err() && place.governing.n() == 2, "{noted:?}");
     let decided = place.choose(Why::Asked, Some(1)).unwrap();
     assert_eq!(decided.number, Number::Known(2));
@@ -262,7 +262,7 @@ fn what_became_live_is_owed_until_it_is_in_force() {
     assert_eq!(place.governing.owed(), Some(2), "what was chosen before it");
     place.governing.is_in_force(Some(2));
     assert_eq!(place.governing.owed(), None);
-    place.perform(Governed::Rollback { n: None, by: by() });
+    place.perform(Governed::Rollback { n: None, by: by(), dry_run: false });
     assert_eq!(place.governing.owed(), Some(3));
     place.governing.is_in_force(None);
     assert_eq!(place.governing.owed(), None);

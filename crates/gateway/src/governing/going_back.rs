@@ -1,0 +1,130 @@
+//! The way back: what an earlier version has, who comes back into which group with it, what it would do, and the files of the live version on the disk again.
+
+use std::path::Path;
+
+use portcullis_admin::govern::Author;
+use portcullis_config::{GovernedFile, membership_of};
+use portcullis_governance::{Content, GovernanceError, Kind, PolicySource as _, Wish};
+
+use super::Governing;
+use super::desk::{Outcome, PATIENCE, Who, said};
+use super::foresight::{self, Foresight};
+use super::source::{Source, load_sealed};
+use super::written::prepare_all;
+
+/// Members whose groups are named in a remark.
+const NAMED: usize = 10;
+
+impl Governing {
+    /// What a rollback would make live: the version (left out, the one before the last), the wish, and what else there is to say of it.
+    pub(super) fn wish_back(&self, n: Option<u64>, by: &Author, who: &Who) -> Result<(u64, Wish, String), String> {
+        let last = self.n();
+        let n = n.unwrap_or_else(|| last.saturating_sub(1));
+        if n == 0 || n >= last {
+            return Err(format!(
+                "there is no version {n} before the live one, which is {last}; `policy rollback {last}` writes the files of the live one again"
+            ));
+        }
+        let content = {
+            let governor = self.governor();
+            let version = governor.version(n).map_err(said)?;
+            governor.content_of(&version).map_err(said)?
+        };
+        let (content, remarks) = self.keep_what_was_revoked(n, content)?;
+        Ok((n, Wish { restores: n, ..self.wish(Kind::Rollback, content, by, who)? }, remarks))
+    }
+
+    /// Says what a rollback would do, and changes nothing.
+    pub(super) fn try_rollback(&self, n: Option<u64>, by: &Author, who: &Who, foresight: &dyn Foresight) -> Outcome {
+        if let Some(last) = n.filter(|n| *n == self.n()) {
+            return Ok(self.answer(format!(
+                "the files of version {last}, which is live, would be written again; nothing was changed"
+            )));
+        }
+        let (n, wish, remarks) = self.wish_back(n, by, who)?;
+        let live = self.governor().live().map_err(said)?;
+        if live == wish.content {
+            return Err(self.nothing_goes_back(n, said(GovernanceError::NothingChanges)));
+        }
+        let class = Source { config: self.config.clone() }.class(&live, &wish.content);
+        let report = self.foresee(Kind::Rollback, &wish.content, foresight, PATIENCE);
+        let does = format!("({}); {}", class.as_str(), foresight::in_words(&report).join("; "));
+        Ok(self.answer(format!("a rollback to version {n} {does}{remarks}; nothing was changed")))
+    }
+
+    /// What a rollback says that would change nothing: why that may be, and what is left to do.
+    pub(super) fn nothing_goes_back(&self, n: u64, why: String) -> String {
+        if why != said(GovernanceError::NothingChanges) {
+            return why;
+        }
+        format!(
+            "{why}: with the keys, users and authorities of now, version {n} is what is live; `policy show {n} --file NAME` prints a file as it was then, and what of it is wanted is proposed, or written into the file by hand"
+        )
+    }
+
+    /// A file of keys or users as it is now, with the membership of then. Where files are believed it is the one on the disk: what was revoked there, and is not
+    /// in force yet, stays revoked.
+    pub(super) fn with_membership(&self, then: &[u8], file: &GovernedFile, remarks: &mut String) -> Vec<u8> {
+        let folder = self.config.parent().unwrap_or(Path::new(""));
+        let on_disk = if self.is_required() { None } else { std::fs::read(folder.join(&file.name)).ok() };
+        let now = on_disk.as_deref().unwrap_or(&file.bytes);
+        let Some(membership) = membership_of(then, now) else { return file.bytes.to_vec() };
+        let mut whose: Vec<String> = membership.whose.iter().take(NAMED).cloned().collect();
+        if membership.whose.len() > NAMED {
+            whose.push(format!("{} more", membership.whose.len().saturating_sub(NAMED)));
+        }
+        remarks.push_str(&format!(
+            "; in `{}` the groups and roles of {} are those of then, and all else is as it is now",
+            file.name,
+            whose.join(", ")
+        ));
+        membership.text.into_bytes()
+    }
+
+    /// Writes what the live version says into the files on disk again. What somebody edited is kept under another name.
+    pub(super) fn put_back(&self, who: &Who) -> Outcome {
+        let (n, content, spared) = {
+            // Held to the end: nobody else has another version live, or writes files, in between.
+            let governor = self.governor();
+            if let Some(rollout) = governor.standing().rollout {
+                return Err(format!(
+                    "version {} is being rolled out: its files are written once that is over, and `policy abort` takes it back",
+                    rollout.n
+                ));
+            }
+            let (n, content) = (governor.n(), governor.live().map_err(said)?);
+            let prepared = prepare_all(&self.config, &content, &[], n, true)?;
+            let spared = prepared.spared.in_words();
+            prepared.put_in_place()?;
+            (n, content, spared)
+        };
+        let still = if self.holds_the_same(&content) {
+            ""
+        } else {
+            "; what is on the disk still differs: a file that is no part of the version is read, too"
+        };
+        let by = who.first();
+        Ok(self.answer(format!("the files on disk hold version {n}, which is live, again, by {by}{spared}{still}")))
+    }
+
+    /// Whether the files on disk govern what this content does.
+    fn holds_the_same(&self, content: &Content) -> bool {
+        let (Ok(there), Ok(wanted)) = (self.on_disk(), load_sealed(&self.config, content)) else { return false };
+        there.governed.is(&wanted.governed.digest)
+    }
+}
+
+/// What a change does, and the first of what was foreseen of it.
+pub(super) fn foreseen_in_words(class: &str, foreseen: &[String]) -> String {
+    let first: Vec<&str> = foreseen.iter().take(2).map(String::as_str).collect();
+    format!("it {}; {}", does(class), first.join(", "))
+}
+
+fn does(class: &str) -> &'static str {
+    match class {
+        "tightens" => "tightens",
+        "loosens" => "loosens",
+        "neutral" => "changes no answer",
+        _ => "tightens and loosens",
+    }
+}
