@@ -257,6 +257,7 @@ fn cases() -> Vec<Case> {
             200,
         ),
         ask("/v1/policy/diff", json!({ "before": "in_force", "after": { "version": 1 } }), 200),
+        ask("/v1/policy/diff", json!({ "before": { "change": "00000000" }, "after": { "version": 1 } }), 409),
         get("/v1/policy/diff?before=1&after=in_force", 200),
         ask("/v1/policy/replay", json!({ "policy": narrower(), "since": null, "until": null, "limit": 1_000 }), 200),
         act("/v1/events/search", json!({ "refusals": true, "limit": 1 }), 200, "admin.events_search"),

@@ -283,12 +283,16 @@ const OPERATIONS: &[Operation] = &[
     post::<ReplayWanted, ReplayDone>("/v1/policy/replay", "Decides on recorded requests again, under another policy."),
     post::<DiffWanted, PolicyDiffered>(
         "/v1/policy/diff",
-        "How two policies differ: versions, or one that is sent along.",
+        "How two policies differ: versions, changes that wait, or one that is sent along.",
     ),
     ask::<PolicyDiffered>(
         "/v1/policy/diff",
         &[
-            must("before", "string", "The number of a version, or `in_force`."),
+            must(
+                "before",
+                "string",
+                "The number of a version, at least the first eight digits of the id of a change, or `in_force`.",
+            ),
             must("after", "string", "Likewise."),
             may("reasons", "boolean", "Another reason for the same outcome counts as a change, too."),
             may("at", "string", "The time from which examples are chosen, RFC 3339; left out, now."),

@@ -13,6 +13,8 @@ use crate::govern::Governed;
 pub(crate) const MOST: usize = 10_000;
 /// Versions, where nobody says how many.
 const VERSIONS: u64 = 20;
+/// Digits of the id of a change: more than the number of any version has.
+const SHORTEST_ID: usize = 8;
 /// The longest query, in bytes.
 const MAX_QUERY: usize = 4 << 10;
 
@@ -173,14 +175,15 @@ fn supposed(given: &Parameters) -> Result<PolicyQuestion, String> {
     })
 }
 
-/// A version, or what is in force.
+/// A version, a change that waits, or what is in force.
 fn side(text: &str) -> Result<PolicySide, String> {
-    match text {
-        "in_force" => Ok(PolicySide::InForce),
-        number => number
-            .parse()
-            .map(PolicySide::Version)
-            .map_err(|_| "the parameters `before` and `after` are the number of a version, or `in_force`".to_owned()),
+    let is_id = text.len() >= SHORTEST_ID && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    match (text, text.parse()) {
+        ("in_force", _) => Ok(PolicySide::InForce),
+        _ if is_id => Ok(PolicySide::Change(text.to_ascii_lowercase())),
+        (_, Ok(number)) => Ok(PolicySide::Version(number)),
+        _ => Err("the parameters `before` and `after` are the number of a version, the id of a change, or `in_force`"
+            .to_owned()),
     }
 }
 
@@ -345,6 +348,9 @@ mod tests {
         let differ =
             DiffWanted { before: PolicySide::Version(3), after: PolicySide::InForce, reasons: false, at: None };
         check("/v1/policy/diff", "before=3&after=in_force", Ok(Question::Differ(Box::new(differ))));
+        let change = PolicySide::Change("12345678".to_owned());
+        let differ = DiffWanted { before: PolicySide::Version(1234567), after: change, reasons: false, at: None };
+        check("/v1/policy/diff", "before=1234567&after=12345678", Ok(Question::Differ(Box::new(differ))));
         assert!(question("/v1/policy/diff", Some("before=3&after=policy.toml")).unwrap().is_err());
         assert_eq!(question("/v1/backups/create", None), None, "what changes something is no question");
         assert_eq!(question("/v1/backups/drill", Some("name=x")), None, "nor what may be slow for nothing");

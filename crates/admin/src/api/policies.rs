@@ -65,6 +65,8 @@ pub struct DiffWanted {
 pub enum PolicySide {
     /// A version, by its number.
     Version(u64),
+    /// A change that waits, by its id, or at least the first eight digits of it.
+    Change(String),
     /// What is in force, with the lists that its networks have now.
     InForce,
     /// A policy that is sent along.

@@ -16,6 +16,9 @@ use crate::cli::output::{answer, remark};
 use crate::cli::policy;
 use crate::exit::Exit;
 
+/// Where nothing was looked at.
+const BLIND: &str = "error: nothing could be decided on again, so that nobody knows whether something would change";
+
 pub(crate) fn run(global: &Global, args: &ReplayArgs) -> Exit {
     if args.kept {
         return kept(global, args).unwrap_or_else(|exit| exit);
@@ -38,7 +41,7 @@ pub(crate) fn run(global: &Global, args: &ReplayArgs) -> Exit {
     let replayed = replay.finish();
     show(global, &replayed);
     if replayed.report.is_blind() {
-        remark("error: nothing could be decided on again, so that nobody knows whether something would change");
+        remark(BLIND);
         return Exit::Unreachable;
     }
     if replayed.report.impact.is_none() { Exit::Success } else { Exit::Negative }
@@ -64,6 +67,10 @@ fn kept(global: &Global, args: &ReplayArgs) -> Result<Exit, Exit> {
         Format::Human => done.text.iter().for_each(|line| answer(&safe(line))),
         Format::Json => answer(&serde_json::to_string_pretty(done.report.json()).unwrap_or_default()),
         Format::Jsonl => answer(&done.report.json().to_string()),
+    }
+    if done.report.json().pointer("/impact/requests").and_then(serde_json::Value::as_u64) == Some(0) {
+        remark(BLIND);
+        return Ok(Exit::Unreachable);
     }
     Ok(if done.unchanged { Exit::Success } else { Exit::Negative })
 }

@@ -33,15 +33,15 @@ fn turn() -> MutexGuard<'static, ()> {
 fn read(operated: &Operated, side: &PolicySide) -> Result<Arc<Policy>, Problem> {
     let in_force =
         |loaded: Loaded| as_in_force(&operated.running, loaded, |work| work()).map(Arc::new).map_err(problem);
+    let governing = || {
+        let governing = operated.running.governing();
+        governing.ok_or_else(|| problem("versions are kept in the store, and there is none: add `[store]`"))
+    };
     match side {
         PolicySide::InForce => Ok(Arc::clone(&operated.running.shared().snapshot().load().policy)),
         PolicySide::Policy(text) => in_force(compile(&operated.config, text).map_err(problem)?),
-        PolicySide::Version(n) => {
-            let governing = operated.running.governing();
-            let governing =
-                governing.ok_or_else(|| problem("versions are kept in the store, and there is none: add `[store]`"))?;
-            in_force(governing.loaded(*n).map_err(problem)?)
-        }
+        PolicySide::Version(n) => in_force(governing()?.loaded(*n).map_err(problem)?),
+        PolicySide::Change(id) => in_force(governing()?.loaded_change(id).map_err(problem)?),
     }
 }
 
@@ -49,6 +49,7 @@ fn name(side: &PolicySide) -> String {
     match side {
         PolicySide::InForce => "in force".to_owned(),
         PolicySide::Version(n) => format!("version {n}"),
+        PolicySide::Change(id) => format!("change {id}"),
         PolicySide::Policy(PolicyText { name, .. }) => name.clone(),
     }
 }

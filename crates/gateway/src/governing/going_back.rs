@@ -84,7 +84,8 @@ impl Governing {
     /// Writes what the live version says into the files on disk again. What somebody edited is kept under another name.
     pub(super) fn put_back(&self, who: &Who) -> Outcome {
         let (n, content, spared) = {
-            // Held to the end: nobody else has another version live, or writes files, in between.
+            // Held to the end: nobody else has another version live, or writes files, in between. The governor is not: who looks waits for no file.
+            let _writing = self.writing();
             let governor = self.governor();
             if let Some(rollout) = governor.standing().rollout {
                 return Err(format!(
@@ -93,6 +94,7 @@ impl Governing {
                 ));
             }
             let (n, content) = (governor.n(), governor.live().map_err(said)?);
+            drop(governor);
             let prepared = prepare_all(&self.config, &content, &[], n, true)?;
             let spared = prepared.spared.in_words();
             prepared.put_in_place()?;

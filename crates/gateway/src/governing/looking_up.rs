@@ -1,5 +1,6 @@
-//! The files of one version.
+//! The files of one version, or of a change that waits.
 
+use jiff::Timestamp;
 use portcullis_config::Loaded;
 
 use super::desk::said;
@@ -18,5 +19,17 @@ impl Governing {
         // To read it takes a while, and nobody waits for the log meanwhile.
         drop(governor);
         load_sealed(&self.config, &content).map_err(|report| format!("version {n}: {}", in_a_line(&report)))
+    }
+
+    /// A change that waits, by its id or the beginning of it, likewise.
+    ///
+    /// # Errors
+    /// A sentence: there is no such change, or it cannot be read.
+    pub(crate) fn loaded_change(&self, id: &str) -> Result<Loaded, String> {
+        let governor = self.governor();
+        let proposal = governor.proposal(governor.find(id).map_err(said)?, Timestamp::now()).map_err(said)?;
+        let content = governor.request(proposal.change).map_err(said)?.content;
+        drop(governor);
+        load_sealed(&self.config, &content).map_err(|report| format!("change {id}: {}", in_a_line(&report)))
     }
 }

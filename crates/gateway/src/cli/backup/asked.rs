@@ -25,7 +25,7 @@ pub(super) fn is_meant(global: &Global, args: &BackupFileArgs) -> bool {
 /// The gateway makes one, in its own folder and with its own key. Where none answers the store is copied here.
 pub(super) fn create(global: &Global) -> Result<Exit, Exit> {
     if global.admin.is_none() && control_channel(&global.config, &ProcessEnvironment).is_none() {
-        return create_here(global, None, None);
+        return create_here(global, (None, false), None);
     }
     match try_ask(global, async |client| client.ask::<BackupAnswer, _>(&BackupWanted::Create).await)? {
         Ok(made) => {
@@ -34,7 +34,7 @@ pub(super) fn create(global: &Global) -> Result<Exit, Exit> {
         }
         Err(ClientError::Unreachable { .. }) if global.admin.is_none() => {
             remark("note: no gateway answers: the store is copied by this program");
-            create_here(global, None, None)
+            create_here(global, (None, false), None)
         }
         Err(error) => {
             fail(global, &error.to_string());

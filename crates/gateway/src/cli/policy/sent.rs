@@ -5,8 +5,9 @@ use std::path::Path;
 use portcullis_admin::api::{DiffWanted, PolicyDiffered, PolicySide, PolicyText};
 use serde_json::{Value, json};
 
+use super::named;
 use super::preview::read;
-use crate::cli::args::{Format, Global, PolicyDiffArgs};
+use crate::cli::args::{Format, Global, Named, PolicyDiffArgs};
 use crate::cli::check::is_policy;
 use crate::cli::live::{ask_to_look, fail, safe};
 use crate::cli::output::answer;
@@ -34,11 +35,11 @@ pub(crate) fn sent(global: &Global, file: &Path) -> Result<PolicyText, Exit> {
 }
 
 fn side(global: &Global, file: &Path) -> Result<PolicySide, Exit> {
-    let named = file.to_str().filter(|_| !file.exists());
-    match (named, named.and_then(|text| text.parse().ok())) {
-        (Some(IN_FORCE), _) => Ok(PolicySide::InForce),
-        (_, Some(n)) => Ok(PolicySide::Version(n)),
-        _ => sent(global, file).map(PolicySide::Policy),
+    match named(file) {
+        Some(Named::Version(n)) => Ok(PolicySide::Version(n)),
+        Some(Named::Change(id)) => Ok(PolicySide::Change(id)),
+        None if file.as_os_str() == IN_FORCE && !file.exists() => Ok(PolicySide::InForce),
+        None => sent(global, file).map(PolicySide::Policy),
     }
 }
 
@@ -80,6 +81,7 @@ fn name(side: &PolicySide) -> Option<String> {
     match side {
         PolicySide::InForce => Some(IN_FORCE.to_owned()),
         PolicySide::Version(n) => Some(n.to_string()),
+        PolicySide::Change(id) => Some(id.clone()),
         PolicySide::Policy(_) => None,
     }
 }
