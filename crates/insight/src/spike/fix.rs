@@ -81,11 +81,7 @@ pub(super) fn of_change(
         }
         ChangeKind::Routes => "put the earlier `[[route]]` back, and `portcullis reload`".to_owned(),
         ChangeKind::Configuration => "put the earlier configuration back, and `portcullis reload`".to_owned(),
-        // Which was in force before that one is known only where one was.
-        ChangeKind::Calibration => match change.before.calibration() {
-            Some(id) => format!("portcullis risk calibration activate {id}"),
-            None => "portcullis risk calibration rollback".to_owned(),
-        },
+        ChangeKind::Calibration => calibrated_before(change.before.calibration().map(|id| &**id), versions),
         // They are not undone here.
         ChangeKind::Identity | ChangeKind::ClientAddress | ChangeKind::Keys | ChangeKind::Start => {
             "put the earlier configuration back, and `portcullis reload`".to_owned()
@@ -102,6 +98,19 @@ pub(super) fn of_change(
     };
     let (opens, whole) = opened(change, now);
     Fix { command, preview: back.in_words(&opens, whole) + approved, restores: back.restores(), opens }
+}
+
+/// How a calibration comes back, or none does. Which was in force before that one is known only where one was.
+fn calibrated_before(before: Option<&str>, versions: Versions) -> String {
+    match (before, versions) {
+        // No operator changes it alone there.
+        (Some(id), Versions::Approved) => format!(
+            "propose a policy whose `[risk]` names the calibration {id}: `portcullis risk calibration show {id}` has its name"
+        ),
+        (None, Versions::Approved) => "propose a policy whose `[risk]` names no calibration".to_owned(),
+        (Some(id), _) => format!("portcullis risk calibration activate {id}"),
+        (None, _) => "portcullis risk calibration rollback".to_owned(),
+    }
 }
 
 /// Whether it is the name of one list, as a command takes it.
@@ -340,5 +349,22 @@ pub(super) fn of_release(software: &str, seens: &[&Seen]) -> Fix {
         preview,
         restores: seens.len() as u64,
         opens: Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_calibration_comes_back_by_what_is_not_refused() {
+        let check = |before, versions, expected: &str| {
+            let command = calibrated_before(before, versions);
+            assert!(command.starts_with(expected), "{command}");
+        };
+        check(None, Versions::NotKept, "portcullis risk calibration rollback");
+        check(Some("c-1"), Versions::Kept, "portcullis risk calibration activate c-1");
+        check(None, Versions::Approved, "propose a policy whose `[risk]` names no calibration");
+        check(Some("c-1"), Versions::Approved, "propose a policy whose `[risk]` names the calibration c-1");
     }
 }
