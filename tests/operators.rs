@@ -59,7 +59,11 @@ struct Elsewhere {
 
 impl Elsewhere {
     fn start() -> Self {
-        let api = Api::start_on(&[], "[store]\npath = \"state.db\"\n\n[backup]\npath = \"backups\"\n", POLICY);
+        Self::start_with(POLICY)
+    }
+
+    fn start_with(policy: &str) -> Self {
+        let api = Api::start_on(&[], "[store]\npath = \"state.db\"\n\n[backup]\npath = \"backups\"\n", policy);
         for (name, key) in [("alice", &api.alice), ("bob", &api.bob)] {
             api.gateway.site.file(&format!("{name}.key"), &format!("x-api-key: {key}\n"));
         }
@@ -366,4 +370,56 @@ fn stopped(gateway: Gateway) -> Site {
     let (site, mut process) = (gateway.site, gateway.process);
     assert_eq!(process.stop(PATIENCE).code(), Some(0));
     site
+}
+
+/// Review of 2026-11: whoever may compare policies sent one that names variables, and read the environment of the process in the answer.
+#[test]
+fn what_is_sent_tells_no_variable_of_the_process_that_the_files_do_not_tell() {
+    const KNOWN: &str = "user:${PORTCULLIS_TEST_ONCALL:-oncall}";
+    let there =
+        Elsewhere::start_with(&POLICY.replace("\"user:alice\", \"user:bob\"", &format!("\"user:alice\", \"{KNOWN}\"")));
+    let secret = std::env::var("PATH").unwrap();
+    let post = |target: &str, body: &Value| there.api.post(target, &there.api.alice, body);
+    let text = |principal: &str| format!("version = 1\n{}", POLICY.replace("user:root", principal));
+    let sent = |principal: &str| json!({ "name": "policy.toml", "text": text(principal) });
+    let by = json!({ "name": null, "reason": "case 4711", "ticket": null });
+    let here = "user:${PATH}";
+    for (target, body) in [
+        ("/v1/policy/diff", json!({ "before": "in_force", "after": { "policy": sent(here) } })),
+        // As it is written in TOML, too.
+        ("/v1/policy/diff", json!({ "before": { "policy": sent("user:\\u0024{PATH}") }, "after": "in_force" })),
+        (
+            "/v1/policy/diff",
+            json!({ "before": "in_force", "after": { "policy": sent("user:${PORTCULLIS_TEST_ONCALL:-oncall}${PATH}") } }),
+        ),
+        ("/v1/policy/replay", json!({ "policy": sent(here), "since": null, "until": null, "limit": 10 })),
+        ("/v1/policy/preview", sent(here)),
+    ] {
+        let answer = post(target, &body);
+        assert_eq!(answer.status(), 409, "{target}: {}", answer.text());
+        assert!(
+            answer.text().contains("is not expanded: what is sent may refer to variables only where"),
+            "{}",
+            answer.text()
+        );
+        assert!(!answer.text().contains(&secret), "{target}: {}", answer.text());
+    }
+    // A problem that names the value: no such role.
+    let wrong = format!("version = 1\n{}", POLICY.replace("role = \"looks\"", "role = \"${PATH}\""));
+    let answer = post("/v1/govern/propose", &json!({ "verb": "propose", "policy": wrong, "files": null, "by": by }));
+    assert_eq!(answer.status(), 409, "{}", answer.text());
+    assert!(!answer.text().contains(&secret), "{}", answer.text());
+    // It may be proposed, and whoever looks at the change is told nothing.
+    let answer =
+        post("/v1/govern/propose", &json!({ "verb": "propose", "policy": text(here), "files": null, "by": by }));
+    assert_eq!(answer.status(), 200, "{}", answer.text());
+    assert!(answer.text().contains("not foreseen: ") && !answer.text().contains(&secret), "{}", answer.text());
+    let id = answer.json()["changes"][0]["id"].clone();
+    let answer = post("/v1/policy/diff", &json!({ "before": "in_force", "after": { "change": id } }));
+    assert_eq!(answer.status(), 409, "{}", answer.text());
+    assert!(answer.text().contains("is not expanded") && !answer.text().contains(&secret), "{}", answer.text());
+    // What the files say at the same place is what it is.
+    let answer = post("/v1/policy/diff", &json!({ "before": "in_force", "after": { "policy": sent(KNOWN) } }));
+    assert_eq!(answer.status(), 200, "{}", answer.text());
+    assert!(answer.text().contains("user:oncall"), "{}", answer.text());
 }

@@ -175,6 +175,7 @@ impl Schemas<'_> {
                 (
                     "minimum"
                     | "maximum"
+                    | "examples"
                     | "minItems"
                     | "maxItems"
                     | "items"

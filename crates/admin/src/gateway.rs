@@ -418,7 +418,7 @@ pub enum ActionKind {
     SessionRevoke,
     /// Somebody began to follow the events, which name people.
     EventsTail,
-    /// Recorded events, which name people, were searched, counted or explained.
+    /// Recorded events, which name people, were searched, counted, explained or replayed.
     EventsSearch,
     /// A backup was to be made.
     BackupCreate,

@@ -234,6 +234,11 @@ impl Sources {
         self.files.iter().map(|file| (&*file.name, &file.text)).collect()
     }
 
+    /// The texts of all files, in the order in which they were read.
+    pub(crate) fn in_order(&self) -> impl Iterator<Item = (SourceId, &Arc<str>)> {
+        (0..).map(SourceId).zip(self.files.iter().map(|file| &file.text))
+    }
+
     /// The file's name, as it was opened.
     pub fn name(&self, id: SourceId) -> Arc<str> {
         self.get(id).map_or_else(|| "?".into(), |source| source.name.clone())

@@ -17,6 +17,8 @@ use crate::environment::Environment;
 use crate::file::{PolicyFile, Route};
 use crate::kinds::Place;
 
+pub use variables::Referring;
+
 /// Tables of the gateway's files that say how it runs, what it records and whom it tells: operators change these without being asked.
 const OPERATED: &[&str] = &[
     "process",

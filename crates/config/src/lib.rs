@@ -40,7 +40,7 @@ pub use draft::{Replacement, replace_file};
 pub use edit_key::{EditKeyError, KeyEdit, KeyEntry, edit_key, list_keys};
 pub use environment::{Environment, ProcessEnvironment};
 pub use format::{FileToFormat, FormatError, files_to_format, format_bytes};
-pub use governed::{Governed, GovernedFile, GovernedKind};
+pub use governed::{Governed, GovernedFile, GovernedKind, Referring};
 pub use load::{
     Loaded, OpsSettings, Summary, backup_place, control_channel, load, load_with_policy, load_with_policy_text,
     store_place,

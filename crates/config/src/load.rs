@@ -10,12 +10,13 @@ use portcullis_policy::Policy;
 use portcullis_proxy::pages::ACTIVATIONS;
 use portcullis_risk::settings::{BanMode, RiskMode};
 
+use crate::codes;
 use crate::compile;
 use crate::compile::mfa::MfaLoaded;
-use crate::diagnostics::Report;
+use crate::diagnostics::{Diagnostic, Diagnostics, Report, Span};
 use crate::environment::Environment;
 use crate::file::{GatewayFile, PolicyFile, read_gateway, read_policy};
-use crate::governed::{FilesRead, Governed, networks_beside};
+use crate::governed::{FilesRead, Governed, Referring, networks_beside};
 use crate::section::Reader;
 
 /// A configuration without errors.
@@ -142,22 +143,58 @@ pub fn load_with_policy(path: &Path, policy: &Path, environment: &dyn Environmen
 }
 
 /// The same with a text in place of the policy file, as if it stood there under this name: what it includes and names is looked for where the
-/// policy file is.
+/// policy file is. Whoever sends it learns no variable by it: it may refer to one only as the policy of the files does, see [`Referring`].
 ///
 /// # Errors
-/// As [`load`].
+/// As [`load`], and where it refers to others.
 pub fn load_with_policy_text(
     path: &Path,
     name: &str,
     text: &str,
     environment: &dyn Environment,
 ) -> Result<Loaded, Report> {
-    let place = match read_gateway(&Reader::new(environment), path) {
+    let gateway = read_gateway(&Reader::new(environment), path);
+    let place = match &gateway {
         Some(gateway) => gateway.policy.value.path.with_file_name(name),
         None => path.with_file_name(name),
     };
-    let environment = Beside { environment, path: &place, text: text.as_bytes().into() };
-    load_files(path, Some(&place), &environment)
+    let beside = Beside { environment, path: &place, text: text.as_bytes().into() };
+    // Before anything is compiled, whose problems name values. Of most that are sent one look says that they refer to nothing.
+    if text.contains(['$', '\\']) || text.contains("include") {
+        let of_files = || {
+            let (reader, named) = (Reader::new(environment), &gateway.as_ref()?.policy.value);
+            read_policy(&reader, &named.path, &named.written, None);
+            Some(referring(&reader))
+        };
+        refers_to_no_more(&place, &beside, of_files)?;
+    }
+    load_files(path, Some(&place), &beside)
+}
+
+/// What the files refer to that were read.
+fn referring(reader: &Reader<'_>) -> Referring {
+    Referring::of(reader.sources.borrow().in_order().map(|(_, text)| text.as_bytes()))
+}
+
+/// A problem where a policy and what it includes refer to other variables than is known.
+fn refers_to_no_more(
+    place: &Path,
+    environment: &dyn Environment,
+    known: impl FnOnce() -> Option<Referring>,
+) -> Result<(), Report> {
+    let reader = Reader::new(environment);
+    read_policy(&reader, place, &place.display().to_string(), None);
+    let found = referring(&reader);
+    if found == Referring::default() {
+        return Ok(());
+    }
+    let Some(message) = found.beyond(&known().unwrap_or_default()) else { return Ok(()) };
+    // The text that was sent is what was read first.
+    let (sources, mut diagnostics) = (reader.sources.into_inner(), Diagnostics::default());
+    if let Some((source, _)) = sources.in_order().next() {
+        diagnostics.push(Diagnostic::error(codes::BAD_VALUE, Span { source, start: 0, end: 0 }, message));
+    }
+    Err(Report::new(sources, diagnostics))
 }
 
 /// The policy with its places, and nothing else of the configuration: no credentials, no certificates, no lists that were fetched.

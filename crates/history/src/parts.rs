@@ -13,7 +13,7 @@ use crate::filter::Filter;
 use crate::index::Index;
 use crate::plan::Plan;
 use crate::scan::{Trouble, scan_while};
-use crate::search::{Found, search};
+use crate::search::{Bounds, Found, search_within};
 
 /// Where a part of a search ended: the oldest event of it. As text it is for whoever asks for the next part, and for nobody else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,45 +55,27 @@ pub struct Part {
     pub next: Option<Cursor>,
 }
 
-/// Events of the very moment where the part before ended that are looked at once more, at first and at most.
-const OF_THAT_MOMENT: [usize; 2] = [16, 16_384];
-
-/// The newest `limit` events that the filter wants and that are older than the one where a part before ended.
+/// The newest `limit` events that the filter wants and that are older than the one where a part before ended. Together they are at most `bytes` long, where
+/// one alone is not longer; the next part has those that are left out for that.
 pub fn search_part(
     files: &[EventFile],
     index: Option<&Index>,
     filter: &Filter,
-    limit: usize,
+    (limit, bytes): (usize, usize),
     after: Option<Cursor>,
 ) -> Part {
     let mut filter = filter.clone();
-    let [mut again, most] = OF_THAT_MOMENT;
-    if let Some(Cursor((time_us, ..))) = after {
+    let before = after.map(|Cursor(order)| order);
+    if let Some((time_us, ..)) = before {
         // That moment is of this part, too: several events may have one time.
         let until = Timestamp::from_microsecond(time_us.saturating_add(1)).unwrap_or(Timestamp::MAX);
         filter.until = Some(filter.until.map_or(until, |other| other.min(until)));
-    } else {
-        again = 0;
     }
-    loop {
-        let asked = limit.saturating_add(1).saturating_add(again);
-        let mut found = search(files, index, &filter, asked);
-        let is_all = found.events.len() < asked;
-        let is_before = |line: &&String| {
-            after.is_some_and(|Cursor(after)| Cursor::of_line(line).is_some_and(|Cursor(order)| order >= after))
-        };
-        let seen = found.events.iter().take_while(is_before).count();
-        if found.events.len() - seen <= limit && !is_all && again > 0 && again < most {
-            again = again.saturating_mul(16);
-            continue;
-        }
-        found.events.drain(..seen);
-        found.matches = found.matches.saturating_sub(seen as u64);
-        let is_more = found.events.len() > limit;
-        found.events.truncate(limit);
-        let next = found.events.last().filter(|_| is_more).and_then(|line| Cursor::of_line(line));
-        return Part { found, next };
-    }
+    let mut found = search_within(files, index, &filter, Bounds { limit: limit.saturating_add(1), bytes, before });
+    let is_more = found.events.len() > limit || found.is_cut;
+    found.events.truncate(limit);
+    let next = found.events.last().filter(|_| is_more).and_then(|line| Cursor::of_line(line));
+    Part { found, next }
 }
 
 /// Calls `take` with at most `limit` events that the filter wants, file by file: the one that was begun last first, and each from its beginning. Says whether
@@ -151,7 +133,7 @@ mod tests {
         for limit in [1, 7, 33, 99, 100, 1_000] {
             let (mut seen, mut after) = (Vec::new(), None);
             loop {
-                let part = search_part(&files, None, &Filter::default(), limit, after);
+                let part = search_part(&files, None, &Filter::default(), (limit, usize::MAX), after);
                 assert_eq!(part.found.matches, 100 - seen.len() as u64, "{limit}");
                 seen.extend(numbers(&part));
                 let Some(next) = part.next else { break };
@@ -159,6 +141,34 @@ mod tests {
                 after = Some(next);
             }
             assert_eq!(seen, whole, "{limit}");
+        }
+    }
+
+    /// Whatever order they stand in, and how long each is: nothing is missing between two parts, and no part is longer.
+    #[test]
+    fn a_part_is_as_many_bytes_as_are_wanted_or_one_event() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("e.jsonl");
+        let long = |n: u128| {
+            let pad = "x".repeat((n as usize * 37) % 400);
+            line(if n < 50 { 500 } else { n as u32 + 500 }, n).replace("}\n", &format!(",\"pad\":\"{pad}\"}}\n"))
+        };
+        let mixed: Vec<u128> = (0..100).map(|n| n * 61 % 100).collect();
+        fs::write(&path, mixed.iter().map(|n| long(*n)).collect::<String>()).unwrap();
+        let (files, _) = files_of(&path);
+        let whole: Vec<u128> = (0..100).rev().collect();
+        for (limit, bytes) in [(1_000, 1), (1_000, 700), (3, 900), (1_000, 5_000), (1_000, 1_000_000)] {
+            let (mut seen, mut after) = (Vec::new(), None);
+            loop {
+                let part = search_part(&files, None, &Filter::default(), (limit, bytes), after);
+                let length: usize = part.found.events.iter().map(String::len).sum();
+                assert!(length <= bytes || part.found.events.len() == 1, "{length} of {bytes}");
+                assert_eq!(part.found.matches, 100 - seen.len() as u64);
+                seen.extend(numbers(&part));
+                let Some(next) = part.next else { break };
+                after = Some(next);
+            }
+            assert_eq!(seen, whole, "{limit} {bytes}");
         }
     }
 

@@ -22,18 +22,36 @@ pub struct Found {
     pub matches: u64,
     /// What could not be read.
     pub trouble: Trouble,
+    /// Older ones are left out, as these are as many bytes as are wanted.
+    pub(crate) is_cut: bool,
+}
+
+/// What of that which a filter wants is looked for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    /// At most so many events.
+    pub(crate) limit: usize,
+    /// Together at most so many bytes, or one event.
+    pub(crate) bytes: usize,
+    /// Only what is older than this.
+    pub(crate) before: Option<Order>,
 }
 
 /// The newest `limit` events of these files that the filter wants. An index of them makes it quick, and changes nothing else.
 pub fn search(files: &[EventFile], index: Option<&Index>, filter: &Filter, limit: usize) -> Found {
+    search_within(files, index, filter, Bounds { limit, bytes: usize::MAX, before: None })
+}
+
+/// The same within these bounds, which hold for what is in memory meanwhile, too.
+pub(crate) fn search_within(files: &[EventFile], index: Option<&Index>, filter: &Filter, bounds: Bounds) -> Found {
     let (plan, usable) = Plan::best(index, files, filter);
     let mut search =
-        Search { newest: Newest::new(limit), trouble: Trouble { index: usable.err(), ..Trouble::default() } };
-    let asked = index.filter(|_| !plan.indexed.is_empty()).map(|index| search.ask(index, &plan, filter, limit));
+        Search { newest: Newest::new(bounds), trouble: Trouble { index: usable.err(), ..Trouble::default() } };
+    let asked = index.filter(|_| !plan.indexed.is_empty()).map(|index| search.ask(index, &plan, filter));
     if let Some(Err(error)) = asked {
         // It cannot be relied on: everything is read instead.
         let trouble = Trouble { index: Some(error), ..Trouble::default() };
-        search = Search { newest: Newest::new(limit), trouble };
+        search = Search { newest: Newest::new(bounds), trouble };
         let plan = Plan::reading(files, filter);
         search.read(&plan);
         return search.finish(&plan);
@@ -49,11 +67,12 @@ struct Search {
 }
 
 impl Search {
-    fn ask(&mut self, index: &Index, plan: &Plan<'_>, filter: &Filter, limit: usize) -> Result<(), IndexError> {
-        let (hits, matches) = index.newest(&plan.numbers(), filter, limit)?;
+    fn ask(&mut self, index: &Index, plan: &Plan<'_>, filter: &Filter) -> Result<(), IndexError> {
+        let Bounds { limit, before, .. } = self.newest.bounds;
+        let (hits, matches) = index.newest(&plan.numbers(), filter, limit, before)?;
         (self.trouble.too_long, self.trouble.malformed) = plan.unreadable;
         for (order, place) in hits {
-            self.newest.add(order, || What::At(place));
+            self.newest.add(order, place.length, || What::At(place));
         }
         // Those that were handed over are among them.
         self.newest.matches = matches;
@@ -64,20 +83,21 @@ impl Search {
         for part in &plan.parts {
             let newest = &mut self.newest;
             scan(part, &mut self.trouble, &mut |facts: Facts, line: &[u8]| {
-                newest.add(facts.order(), || What::Line(line.into()));
+                newest.add(facts.order(), line.len(), || What::Line(line.into()));
             });
         }
     }
 
     fn finish(mut self, plan: &Plan<'_>) -> Found {
         // The order of `Reverse` is the newest first.
+        let is_cut = self.newest.cut.is_some();
         let hits: Vec<Hit> = self.newest.heap.into_sorted_vec().into_iter().map(|Reverse(hit)| hit).collect();
         let mut fetched = fetch(&hits, plan, &mut self.trouble);
         let events = hits.into_iter().filter_map(|hit| match hit.what {
             What::Line(line) => Some(String::from_utf8_lossy(&line).into_owned()),
             What::At(place) => fetched.remove(&place),
         });
-        Found { events: events.collect(), matches: self.newest.matches, trouble: self.trouble }
+        Found { events: events.collect(), matches: self.newest.matches, trouble: self.trouble, is_cut }
     }
 }
 
@@ -136,7 +156,11 @@ fn fetch_from(
 struct Newest {
     /// The oldest of them on top.
     heap: BinaryHeap<Reverse<Hit>>,
-    limit: usize,
+    bounds: Bounds,
+    /// Of those in the heap.
+    bytes: usize,
+    /// The newest that had to go for its bytes. Older ones come no more, so that nothing is missing between those that stay.
+    cut: Option<Order>,
     matches: u64,
 }
 
@@ -144,6 +168,7 @@ struct Newest {
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Hit {
     order: Order,
+    length: usize,
     what: What,
 }
 
@@ -154,19 +179,35 @@ enum What {
 }
 
 impl Newest {
-    fn new(limit: usize) -> Self {
-        Self { heap: BinaryHeap::new(), limit, matches: 0 }
+    fn new(bounds: Bounds) -> Self {
+        Self { heap: BinaryHeap::new(), bounds, bytes: 0, cut: None, matches: 0 }
     }
 
-    fn add(&mut self, order: Order, what: impl FnOnce() -> What) {
+    fn add(&mut self, order: Order, length: usize, what: impl FnOnce() -> What) {
+        if self.bounds.before.is_some_and(|before| order >= before) {
+            return;
+        }
         self.matches += 1;
-        if self.heap.len() >= self.limit {
+        if self.cut.is_some_and(|cut| order <= cut) {
+            return;
+        }
+        if self.heap.len() >= self.bounds.limit {
             if self.heap.peek().is_none_or(|oldest| oldest.0.order >= order) {
                 return;
             }
-            self.heap.pop();
+            self.pop();
         }
-        self.heap.push(Reverse(Hit { order, what: what() }));
+        self.heap.push(Reverse(Hit { order, length, what: what() }));
+        self.bytes = self.bytes.saturating_add(length);
+        while self.bytes > self.bounds.bytes && self.heap.len() > 1 {
+            self.cut = self.pop().or(self.cut);
+        }
+    }
+
+    fn pop(&mut self) -> Option<Order> {
+        let Reverse(oldest) = self.heap.pop()?;
+        self.bytes = self.bytes.saturating_sub(oldest.length);
+        Some(oldest.order)
     }
 }
 

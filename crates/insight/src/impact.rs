@@ -22,8 +22,8 @@ const BLAMED_MAX: usize = 65_536;
 /// Which policy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct PolicyId {
-    /// Its version.
-    pub version: u64,
+    /// Its version; null: no store says which it is.
+    pub version: Option<u64>,
     /// The SHA-256 of its text.
     pub sha256: String,
 }
@@ -31,7 +31,7 @@ pub struct PolicyId {
 impl PolicyId {
     /// Of a policy.
     pub fn of(policy: &Policy) -> Self {
-        Self { version: policy.version(), sha256: policy.sha256().to_owned() }
+        Self { version: Some(policy.version()), sha256: policy.sha256().to_owned() }
     }
 }
 

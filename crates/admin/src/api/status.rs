@@ -244,6 +244,7 @@ pub struct Health {
 /// Why the files are to be put in force: it stands in the log, where they become a version.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(example = ReloadWanted { reason: Some("case 4711".to_owned()), ticket: Some("OPS-1".to_owned()) })]
 pub struct ReloadWanted {
     /// Why; null: nobody says. Of it the first 128 characters are kept.
     #[serde(default)]

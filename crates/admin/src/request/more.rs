@@ -6,6 +6,7 @@ use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::json as object;
 
 use super::{Desk, Failure, MAX_BODY, MAX_POLICY, conflict, json, read, read_up_to, read_verb};
 use crate::Verb as _;
@@ -46,15 +47,25 @@ impl<G: Gateway> Desk<G> {
             }
             (Method::POST, "/v1/policy/explain") => {
                 let question: PolicyQuestion = read(request).await?;
-                self.ask(move |gateway| gateway.explain(&question)).await
+                self.ask_much(move |gateway| gateway.explain(&question)).await
             }
             (Method::POST, "/v1/policy/who_can") => {
                 let question: PolicyQuestion = read(request).await?;
-                self.ask(move |gateway| gateway.who_can(&question)).await
+                self.ask_much(move |gateway| gateway.who_can(&question)).await
             }
             (Method::POST, "/v1/policy/replay") => {
                 let wanted: ReplayWanted = read_up_to(request, MAX_POLICY).await?;
-                self.slow(move |desk| desk.gateway.replay(&wanted).map(|done| json(&done)).map_err(conflict)).await
+                self.slow(move |desk| {
+                    let outcome = desk.gateway.replay(&wanted);
+                    let when = object!({ "since": wanted.since, "until": wanted.until, "limit": wanted.limit });
+                    let name: String = wanted.policy.name.chars().take(MAX_NAME).collect();
+                    desk.note_look(
+                        &format!("replayed the events under another policy, {name}: {}", said(&when)),
+                        &outcome,
+                    );
+                    outcome.map(|done| json(&done)).map_err(conflict)
+                })
+                .await
             }
             (Method::POST, "/v1/policy/diff") => {
                 let wanted: DiffWanted = read_up_to(request, MAX_POLICIES).await?;
@@ -85,8 +96,8 @@ impl<G: Gateway> Desk<G> {
             }
             Question::Backups(wanted, page) => self.backups(wanted, page).await,
             Question::Can(question) => self.ask(move |gateway| gateway.can(&question)).await,
-            Question::Explain(question) => self.ask(move |gateway| gateway.explain(&question)).await,
-            Question::WhoCan(question) => self.ask(move |gateway| gateway.who_can(&question)).await,
+            Question::Explain(question) => self.ask_much(move |gateway| gateway.explain(&question)).await,
+            Question::WhoCan(question) => self.ask_much(move |gateway| gateway.who_can(&question)).await,
             Question::Differ(wanted) => self.compare(*wanted).await,
             Question::Bans(_)
             | Question::Sessions(_)
@@ -127,14 +138,16 @@ impl<G: Gateway> Desk<G> {
         let wanted: W = read(request).await?;
         self.slow(move |desk| {
             let outcome = look(&desk.gateway, &wanted);
-            let message = match &outcome {
-                Ok(_) => format!("looked into the events: {}", said(&wanted)),
-                Err(problem) => problem.error.clone(),
-            };
-            desk.record(ActionKind::EventsSearch, outcome.is_ok(), message);
+            desk.note_look(&format!("looked into the events: {}", said(&wanted)), &outcome);
             outcome.map(|answer| json(&answer)).map_err(conflict)
         })
         .await
+    }
+
+    /// One event of a look into what was recorded, or of why there was none.
+    fn note_look<A>(&self, looked: &str, outcome: &Result<A, Problem>) {
+        let message = outcome.as_ref().map_or_else(|problem| problem.error.clone(), |_| looked.to_owned());
+        self.record(ActionKind::EventsSearch, outcome.is_ok(), message);
     }
 
     async fn ask<A: Serialize>(
@@ -142,6 +155,14 @@ impl<G: Gateway> Desk<G> {
         ask: impl FnOnce(&G) -> Result<A, Problem> + Send + 'static,
     ) -> Result<Response<Answer>, Failure> {
         self.blocking(move |desk| ask(&desk.gateway).map(|answer| json(&answer)).map_err(conflict)).await
+    }
+
+    /// The same where the answer looks at every grant that there is.
+    async fn ask_much<A: Serialize>(
+        self: &Arc<Self>,
+        ask: impl FnOnce(&G) -> Result<A, Problem> + Send + 'static,
+    ) -> Result<Response<Answer>, Failure> {
+        self.slow(move |desk| ask(&desk.gateway).map(|answer| json(&answer)).map_err(conflict)).await
     }
 
     async fn compare(self: &Arc<Self>, wanted: DiffWanted) -> Result<Response<Answer>, Failure> {
@@ -161,6 +182,8 @@ fn part_of_revocations(all: &mut Vec<ShownRevocation>, page: &Page) -> bool {
     more
 }
 
+/// The longest name of a policy that an event says.
+const MAX_NAME: usize = 100;
 /// The longest that an event says of what was looked for.
 const SAID: usize = 500;
 

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use jiff::Timestamp;
 use portcullis_admin::api::{ReplayDone, ReplayWanted};
+use portcullis_config::Loaded;
 use portcullis_history::{for_each_line, for_each_line_of};
 use portcullis_insight::Stamped;
 use portcullis_insight::replay::{Replay, Replayed};
@@ -15,6 +16,7 @@ use crate::cli::live::{ask_to_look, safe};
 use crate::cli::output::{answer, remark};
 use crate::cli::policy;
 use crate::exit::Exit;
+use crate::governing::Governing;
 
 /// Where nothing was looked at.
 const BLIND: &str = "error: nothing could be decided on again, so that nobody knows whether something would change";
@@ -24,10 +26,10 @@ pub(crate) fn run(global: &Global, args: &ReplayArgs) -> Exit {
         return kept(global, args).unwrap_or_else(|exit| exit);
     }
     let (present, candidate) = match (loaded(global), policy::loaded(global, &args.policy)) {
-        (Ok(present), Ok(candidate)) => (present.policy, candidate.policy),
+        (Ok(present), Ok(candidate)) => (present, candidate.policy),
         (Err(exit), _) | (_, Err(exit)) => return exit,
     };
-    let mut replay = Replay::new(&present, &candidate);
+    let mut replay = Replay::new(&present.policy, &candidate).with_version(version_of(global, &present));
     for file in &args.files {
         match read(file, &mut replay) {
             Ok(0) => {}
@@ -45,6 +47,12 @@ pub(crate) fn run(global: &Global, args: &ReplayArgs) -> Exit {
         return Exit::Unreachable;
     }
     if replayed.report.impact.is_none() { Exit::Success } else { Exit::Negative }
+}
+
+/// Which version the files are, by what the store says; `None`: none of which it knows, or nobody can look.
+fn version_of(global: &Global, loaded: &Loaded) -> Option<u64> {
+    let store = loaded.store.as_ref().filter(|store| store.path.exists())?;
+    Governing::look(&global.config, store).ok()?.number_of(loaded)
 }
 
 /// Has the running gateway replay what it has kept.

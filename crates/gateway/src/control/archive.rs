@@ -19,6 +19,8 @@ use crate::yielding::{Priority, yielding};
 /// The longest part, and the part where nobody says how long.
 const MOST: u32 = 10_000;
 const SOME: u32 = 50;
+/// The longest part, in bytes of events: as JSON that is looked into it is several times as much memory, beside requests.
+const MAX_PART: usize = 4 << 20;
 /// Values of each kind that are counted for whoever says nothing.
 const TOP: u32 = 10;
 /// The longest text that a filter says.
@@ -130,7 +132,7 @@ pub(super) fn found(operated: &Operated, wanted: &EventsWanted) -> Result<Events
     let after: Option<Cursor> = wanted.after.as_deref().map(str::parse).transpose().map_err(unfit)?;
     beside(|| {
         let mut kept = Kept::of(&operated.running)?;
-        let part = search_part(&kept.files, kept.index.as_ref(), &filter, limit, after);
+        let part = search_part(&kept.files, kept.index.as_ref(), &filter, (limit, MAX_PART), after);
         kept.note(&part.found.trouble);
         Ok(EventsFound {
             events: part.found.events.iter().filter_map(|line| serde_json::from_str(line).ok()).collect(),

@@ -217,7 +217,8 @@ impl Governing {
 
     /// What nothing reads is no part of a configuration, and must not be written anywhere once it is live.
     fn all_read(&self, content: Content) -> Result<Content, String> {
-        let loaded = load_sealed(&self.config, &content).map_err(|report| in_a_line(&report))?;
+        let loaded = load_sealed(&self.config, &content)
+            .map_err(|report| self.beyond(&content).unwrap_or_else(|| in_a_line(&report)))?;
         let read = content_of(&loaded);
         match content.files.keys().find(|name| !read.files.contains_key(*name)) {
             Some(name) => Err(format!("nothing reads `{}`: leave it out", name.escape_debug())),
@@ -230,7 +231,11 @@ impl Governing {
         let live = if self.is_required() { self.live()? } else { self.on_disk()? };
         let mut content = content_of(&live);
         content.files.insert(live.governed.policy, policy.as_bytes().to_vec());
-        Ok(content)
+        // Problems of values that are expanded name these.
+        match self.beyond(&content).filter(|_| load_sealed(&self.config, &content).is_err()) {
+            Some(beyond) => Err(beyond),
+            None => Ok(content),
+        }
     }
 
     pub(super) fn on_disk(&self) -> Result<Loaded, String> {
@@ -276,7 +281,12 @@ impl Governing {
     fn put(&self, wish: Wish, foresight: &dyn Foresight, now: Timestamp) -> Outcome {
         // Whoever takes a mistake back where nobody signs does not wait.
         let patience = if self.is_required() { PATIENCE } else { Duration::ZERO };
-        let wish = Wish { impact: self.foresee(wish.kind, &wish.content, foresight, patience), ..wish };
+        let sent = Some(&wish.content).filter(|_| wish.restores == 0);
+        let impact = match sent.and_then(|content| self.beyond(content)) {
+            Some(beyond) => foresight::report(Err(beyond)),
+            None => self.foresee(wish.kind, &wish.content, foresight, patience),
+        };
+        let wish = Wish { impact, ..wish };
         let change = self.governor().propose(&wish, now).map_err(said)?;
         let proposal = self.governor().proposal(change.id, now).map_err(said)?;
         let next = match proposal.need.old {

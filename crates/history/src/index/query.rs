@@ -7,7 +7,7 @@ use rusqlite::{Row, params_from_iter};
 use uuid::Uuid;
 
 use super::by_number::{ByNumber, Row as EventRow};
-use super::{Index, IndexError, What, address_bytes, unsigned};
+use super::{Index, IndexError, What, address_bytes, signed, unsigned};
 use crate::facts::{Order, REFUSAL};
 use crate::filter::{Filter, matches};
 
@@ -30,14 +30,20 @@ struct Where {
 const KINDS: [&str; 4] = ["user", "service", "certificate", "operator"];
 
 impl Index {
-    /// The newest `limit` events of these files that the filter wants, each with what it is ordered by; and how many it wants.
+    /// The newest `limit` events of these files that the filter wants and that are older than `before`, each with what it is ordered by; and how many it wants.
     pub(crate) fn newest(
         &self,
         files: &[i64],
         filter: &Filter,
         limit: usize,
+        before: Option<Order>,
     ) -> Result<(Vec<(Order, Place)>, u64), IndexError> {
-        let Some(condition) = self.condition(files, filter)? else { return Ok((Vec::new(), 0)) };
+        let Some(mut condition) = self.condition(files, filter)? else { return Ok((Vec::new(), 0)) };
+        if let Some((time_us, seq, id)) = before {
+            condition.text = format!("{} AND (time, seq, id) < (?, ?, ?)", condition.text);
+            let values = [Value::Integer(time_us), Value::Integer(signed(seq)), Value::Blob(id.as_bytes().to_vec())];
+            condition.values.extend(values);
+        }
         let count = format!("SELECT count(*) FROM event WHERE {}", condition.text);
         let events = self.db.query_row(&count, params_from_iter(&condition.values), |row| row.get(0)).map(unsigned)?;
         let query = format!(

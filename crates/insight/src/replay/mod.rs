@@ -50,6 +50,8 @@ pub struct Replayed {
 #[derive(Debug)]
 pub struct Replay<'p> {
     policies: [&'p Policy; 2],
+    /// Of the present one.
+    version: Option<u64>,
     tally: Tally<'p>,
     lines: u64,
     span: Option<(jiff::Timestamp, jiff::Timestamp)>,
@@ -64,6 +66,7 @@ impl<'p> Replay<'p> {
     pub fn new(present: &'p Policy, candidate: &'p Policy) -> Self {
         Self {
             policies: [present, candidate],
+            version: Some(present.version()),
             tally: Tally::new(present, candidate),
             lines: 0,
             span: None,
@@ -72,6 +75,12 @@ impl<'p> Replay<'p> {
             other_events: 0,
             unreadable: 0,
         }
+    }
+
+    /// The present policy has this number; `None`: nobody knows it. Without it, the one that it says itself.
+    #[must_use]
+    pub fn with_version(self, version: Option<u64>) -> Self {
+        Self { version, ..self }
     }
 
     /// One line, without its line feed.
@@ -103,7 +112,7 @@ impl<'p> Replay<'p> {
         let [present, candidate] = self.policies;
         Stamped::new(Replayed {
             schema: SCHEMA,
-            present: PolicyId::of(present),
+            present: PolicyId { version: self.version, ..PolicyId::of(present) },
             candidate: PolicyId::of(candidate),
             lines: self.lines,
             since: self.span.map(|(first, _)| first.to_string()),

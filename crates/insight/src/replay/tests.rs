@@ -242,3 +242,14 @@ fn the_same_report_has_the_same_hash_and_another_one_another() {
     assert_ne!(hash(&lines), hash(&lines[1..]));
     assert_eq!(hash(&lines).len(), 64);
 }
+
+/// Review of 2026-11: it said that version 1 is present, whatever was live.
+#[test]
+fn a_version_that_nobody_knows_is_none() {
+    let present = compiled(&draft());
+    let version = |version| {
+        let replay = Replay::new(&present, &present).with_version(version);
+        serde_json::to_value(replay.finish()).unwrap()["present"]["version"].clone()
+    };
+    assert_eq!((version(None), version(Some(12))), (serde_json::Value::Null, serde_json::json!(12)));
+}

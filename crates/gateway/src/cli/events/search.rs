@@ -28,7 +28,8 @@ pub(crate) fn run(global: &Global, args: &SearchArgs) -> Result<Exit, Exit> {
         let since = args.span.since.and(wanted.since);
         wanted = Filter { id: Some(id), since, ..wanted };
     }
-    let Part { found, next } = search_part(&archive.files, archive.index.as_ref(), &wanted, args.limit, after);
+    let Part { found, next } =
+        search_part(&archive.files, archive.index.as_ref(), &wanted, (args.limit, usize::MAX), after);
     report(&found.trouble);
     if !global.quiet {
         show(global, &found, next);
