@@ -116,11 +116,22 @@ impl Client {
         answer.unwrap_or_else(|_| Err(self.broken("it takes too long")))
     }
 
-    /// Has something done that has a path for each verb.
+    /// Has something done that has a path for each verb. What is a question is asked as one, so that whoever may only look gets an answer.
     ///
     /// # Errors
     /// As [`Self::post`].
     pub async fn ask<T: DeserializeOwned, W: Verb + Serialize>(&self, wanted: &W) -> Result<T, ClientError> {
+        match wanted.question() {
+            Some(target) => self.get(&target).await,
+            None => self.ask_for_all(wanted).await,
+        }
+    }
+
+    /// The same with what a question leaves out: the files of a version, and what is signed.
+    ///
+    /// # Errors
+    /// As [`Self::post`].
+    pub async fn ask_for_all<T: DeserializeOwned, W: Verb + Serialize>(&self, wanted: &W) -> Result<T, ClientError> {
         self.post(&format!("{}{}", W::FOLDER, wanted.verb()), wanted).await
     }
 

@@ -368,7 +368,7 @@ impl<G: Gateway> Desk<G> {
                 Self::to_its_end(async move {
                     let _place = desk.places.governed().await;
                     let mut answer = desk.gateway.govern(&desk.peer, wanted).await.map_err(conflict)?;
-                    answer.files.clear();
+                    answer.leave_out();
                     Ok(json(&answer))
                 })
                 .await
