@@ -279,9 +279,6 @@ fn narrower() -> Value {
     json!({ "name": "policy.toml", "text": format!("version = 1\n{first}[ban]{rest}") })
 }
 
-/// What reads no body.
-const TAKES_NOTHING: [&str; 1] = ["/v1/reload"];
-
 /// The same with a key that nothing knows, in each of its objects.
 fn misspelt(value: &Value) -> Vec<Value> {
     match value {
@@ -374,7 +371,7 @@ fn each_operation_of_the_document_answers_as_it_says_and_is_one_event_where_it_c
 
     let (mut made, mut wrong, mut expected) = (Made::default(), Vec::new(), Vec::<&str>::new());
     for case in &cases {
-        let (target, body) = (made.fill(case.target), made.fill(&case.body.to_string()));
+        let (target, mut body) = (made.fill(case.target), made.fill(&case.body.to_string()));
         let path = target.split('?').next().unwrap().to_owned();
         let operation = &document["paths"][&path][case.method];
         if case.method == "post" {
@@ -389,19 +386,41 @@ fn each_operation_of_the_document_answers_as_it_says_and_is_one_event_where_it_c
             if refused.status != 403 {
                 wrong.push(format!("{path}: whoever only reads gets {}", refused.status));
             }
-            // What is misspelt is refused before anything is done; that nothing was, the events say below.
-            let bodies = if TAKES_NOTHING.contains(&path.as_str()) {
-                Vec::new()
-            } else {
-                misspelt(&serde_json::from_str(&body).unwrap())
-            };
+            // What is misspelt is refused before anything is done; that nothing was, the events say below. The document says so, too.
+            let bodies = misspelt(&serde_json::from_str(&body).unwrap());
             for misspelt in bodies {
                 let Said { status, text, .. } = send(&api, case, &target, &api.alice, &misspelt.to_string());
-                // Of what follows events no text is read.
-                let is_said = path == "/v1/events/tail" || text.contains("unknown field `fro`");
+                // Of what follows events no text is read; and one key of a policy that is named says how, so that two are no name.
+                let is_said = match path.as_str() {
+                    "/v1/events/tail" => true,
+                    "/v1/policy/diff" => text.contains("the body: "),
+                    _ => text.contains("unknown field `fro`"),
+                };
                 if status != 400 || !is_said {
                     wrong.push(format!("{path} with {misspelt}: {status} {text}"));
                 }
+                if schemas.problems(schema, &misspelt, &path).is_empty() {
+                    wrong.push(format!("{path}: the document describes {misspelt}"));
+                }
+            }
+            // The path says the verb: what is sent says the same, or nothing.
+            let mut without: Value = serde_json::from_str(&body).unwrap();
+            if let Some(verb) = without.as_object_mut().unwrap().remove("verb") {
+                wrong.extend(schemas.problems(schema, &without, &format!("the body of {path} without its verb")));
+                let mut another = without.clone();
+                for other in [json!(format!("{}_", verb.as_str().unwrap())), json!(null), json!(["x"])] {
+                    another["verb"] = other;
+                    let Said { status, text, .. } = send(&api, case, &target, &api.alice, &another.to_string());
+                    if status != 400 || schemas.problems(schema, &another, &path).is_empty() {
+                        wrong.push(format!("{path} with {another}: {status} {text}"));
+                    }
+                }
+                let twice = format!("{{\"verb\":{verb},\"verb\":{verb}}}");
+                let Said { status, text, .. } = send(&api, case, &target, &api.alice, &twice);
+                if status != 400 {
+                    wrong.push(format!("{path} with {twice}: {status} {text}"));
+                }
+                body = without.to_string();
             }
         }
         let key = if case.method == "get" { &api.bob } else { &api.alice };
