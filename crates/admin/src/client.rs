@@ -51,6 +51,9 @@ pub enum ClientError {
     /// The gateway says no.
     #[error("{0}")]
     Refused(String),
+    /// The policy that was sent along is none.
+    #[error("{0}")]
+    Invalid(String),
     /// The gateway is busy or takes too long, and nobody knows an answer now.
     #[error("{0}")]
     NotNow(String),
@@ -211,6 +214,9 @@ impl Client {
         }
         if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT) {
             return ClientError::NotNow(error);
+        }
+        if status == StatusCode::UNPROCESSABLE_ENTITY {
+            return ClientError::Invalid(error);
         }
         ClientError::Refused(error)
     }

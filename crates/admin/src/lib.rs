@@ -38,7 +38,7 @@ mod told;
 
 pub use client::{Client, ClientError, Place, target};
 pub use door::Door;
-pub use gateway::{Action, ActionKind, Gateway};
+pub use gateway::{Action, ActionKind, Gateway, Untried};
 pub use peer::{Account, Operator, Peer};
 pub use server::{Control, StartError};
 pub use settings::Settings;

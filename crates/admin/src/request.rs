@@ -26,7 +26,7 @@ use crate::api::{NewRevocation, RevokedName};
 use crate::audit::AuditWanted;
 use crate::body::Answer;
 use crate::door::forged;
-use crate::gateway::{Action, ActionKind, Gateway};
+use crate::gateway::{Action, ActionKind, Gateway, Untried};
 use crate::govern::Governed;
 use crate::openapi;
 use crate::peer::Peer;
@@ -272,7 +272,8 @@ impl<G: Gateway> Desk<G> {
                 let candidate: PolicyText = read_up_to(request, MAX_POLICY).await?;
                 self.slow(move |desk| match desk.gateway.preview_policy(&candidate) {
                     Ok(previewed) => Ok(json(&previewed)),
-                    Err(problem) => Err(Failure(StatusCode::CONFLICT, problem)),
+                    Err(Untried::Invalid(problem)) => Err(Failure(StatusCode::UNPROCESSABLE_ENTITY, problem)),
+                    Err(Untried::Refused(problem)) => Err(Failure(StatusCode::CONFLICT, problem)),
                 })
                 .await
             }
