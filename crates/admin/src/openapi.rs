@@ -155,6 +155,31 @@ mod tests {
         check_verbs::<backup::BackupWanted>();
     }
 
+    #[test]
+    fn a_verb_takes_what_is_its_own_and_may_leave_itself_to_the_path() {
+        let document = document();
+        let folders = [
+            govern::Governed::FOLDER,
+            access::Access::FOLDER,
+            audit::AuditWanted::FOLDER,
+            backup::BackupWanted::FOLDER,
+        ];
+        let mut seen = 0;
+        for (path, methods) in document["paths"].as_object().unwrap() {
+            let Some(verb) = folders.iter().find_map(|folder| path.strip_prefix(folder)) else { continue };
+            let body = &methods["post"]["requestBody"]["content"]["application/json"]["schema"];
+            assert_eq!(body["properties"]["verb"]["const"], verb, "{path}");
+            assert_eq!(body["additionalProperties"], false, "{path}");
+            assert!(!body["required"].as_array().unwrap().contains(&json!("verb")), "{path}");
+            assert!(body.get("oneOf").is_none(), "{path}");
+            seen += 1;
+        }
+        assert_eq!(seen, OPERATIONS.iter().filter(|each| matches!(each.body, Body::OfVerb(_))).count());
+        let propose = &document["paths"]["/v1/govern/propose"]["post"]["requestBody"]["content"]["application/json"];
+        assert_eq!(propose["schema"]["required"], json!(["by"]));
+        assert_eq!(propose["schema"]["properties"]["by"]["$ref"], "#/components/schemas/Author");
+    }
+
     fn check_verbs<T: JsonSchema + Verb>() {
         let schema = serde_json::to_value(schemars::schema_for!(T)).unwrap();
         let verbs = schema["oneOf"].as_array().unwrap().iter();

@@ -145,9 +145,9 @@ const fn backed_up(path: &'static str, summary: &'static str) -> Operation {
 /// What one verb takes, with nothing besides. The verb may stand in it, as the path says it.
 fn variant<T: JsonSchema + Verb>(generator: &mut SchemaGenerator, path: &str) -> Schema {
     let verb = path.strip_prefix(T::FOLDER).unwrap_or_default();
-    let is_it = |variant: &Value| variant["properties"]["verb"]["const"] == verb;
+    let is_it = |variant: &Value| variant.pointer("/properties/verb/const").and_then(Value::as_str) == Some(verb);
     let all = T::json_schema(generator).to_value();
-    let variants = all["oneOf"].as_array();
+    let variants = all.get("oneOf").and_then(Value::as_array);
     let found = variants.and_then(|variants| variants.iter().find(|variant| is_it(variant)));
     // Each verb has its path, and each path its verb: a test holds them together.
     let Some(mut fields) = found.and_then(Value::as_object).cloned() else { return Schema::from(false) };
