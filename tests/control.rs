@@ -389,7 +389,7 @@ fn what_is_no_request_harms_nobody() {
             .starts_with("HTTP/1.1 400")
     );
     assert!(post("/v1/bans/remove", "{\"on\":\"\\u001b[31m\"}").starts_with("HTTP/1.1 409"));
-    assert!(post("/v1/bans/add", &"x".repeat(70_000)).starts_with("HTTP/1.1 400"));
+    assert!(post("/v1/bans/add", &"x".repeat(70_000)).starts_with("HTTP/1.1 413"));
     check(&gateway, &["health"], 0);
     let mut connection = gateway.conn();
     connection.send(request("GET", "/", &[], b""));

@@ -21,6 +21,8 @@ mod access_log;
 /// The operators' API over the network.
 mod admin_api;
 mod admin_contract;
+/// Whoever may only look, by the command line.
+mod admin_reader;
 /// What it answers instead of what was wished for.
 mod admin_refusals;
 /// Rules over the events: who is told, what is contained, and how that is lifted.

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::Verb;
+use crate::{Verb, target};
 
 /// What somebody wants.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -88,6 +88,25 @@ impl Verb for Access {
             Self::Grant(_) => "grant",
         }
     }
+
+    fn question(&self) -> Option<String> {
+        let parameters = match self {
+            Self::List { all } => vec![("all", all.to_string())],
+            Self::Show { id } => vec![("id", id.to_string())],
+            Self::Verify => Vec::new(),
+            Self::Activate(_)
+            | Self::Approve { .. }
+            | Self::Reject { .. }
+            | Self::End { .. }
+            | Self::Seal(_)
+            | Self::BreakGlass(_)
+            | Self::BreakGlassSigned { .. }
+            | Self::Review { .. }
+            | Self::Request(_)
+            | Self::Grant(_) => return None,
+        };
+        Some(target(&format!("{}{}", Self::FOLDER, self.verb()), &parameters))
+    }
 }
 
 /// A code that is to be sealed.
@@ -111,6 +130,7 @@ pub struct BreakGlass {
     /// The role.
     pub role: String,
     /// The routes; empty: all that the policy allows.
+    #[serde(default)]
     pub routes: Vec<String>,
     /// For how long, in seconds; null: as long as the policy allows.
     pub for_s: Option<u64>,
@@ -150,6 +170,7 @@ pub struct Granting {
     /// The role; null: the narrowest that permits what was refused.
     pub role: Option<String>,
     /// The routes; empty: the one where it was refused.
+    #[serde(default)]
     pub routes: Vec<String>,
     /// For how long, in seconds.
     pub for_s: u64,

@@ -4,7 +4,7 @@ use portcullis_insight::audit::{Difference, Report, Suppression};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::Verb;
+use crate::{Verb, target};
 
 /// What is wanted of the audits.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -62,6 +62,17 @@ impl Verb for AuditWanted {
             Self::Suppress { .. } => "suppress",
             Self::Unsuppress { .. } => "unsuppress",
         }
+    }
+
+    fn question(&self) -> Option<String> {
+        let run = |name: &'static str, run: &Option<String>| run.clone().map(|run| (name, run));
+        let parameters: Vec<_> = match self {
+            Self::Show { run: shown } => run("run", shown).into_iter().collect(),
+            Self::Diff { from, to } => [run("from", from), run("to", to)].into_iter().flatten().collect(),
+            Self::Runs | Self::Suppressions => Vec::new(),
+            Self::Run | Self::Suppress { .. } | Self::Unsuppress { .. } => return None,
+        };
+        Some(target(&format!("{}{}", Self::FOLDER, self.verb()), &parameters))
     }
 }
 

@@ -5,12 +5,12 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::Verb;
 use crate::gateway::ActionKind;
+use crate::{Verb, target};
 
 /// What is wanted of the backups.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case", tag = "verb")]
+#[serde(rename_all = "snake_case", tag = "verb", deny_unknown_fields)]
 pub enum BackupWanted {
     /// Make one now.
     Create,
@@ -38,6 +38,15 @@ impl Verb for BackupWanted {
             Self::Verify { .. } => "verify",
             Self::Drill { .. } => "drill",
         }
+    }
+
+    fn question(&self) -> Option<String> {
+        let parameters = match self {
+            Self::List => Vec::new(),
+            Self::Verify { name } => vec![("name", name.clone())],
+            Self::Create | Self::Drill { .. } => return None,
+        };
+        Some(target(&format!("{}{}", Self::FOLDER, self.verb()), &parameters))
     }
 }
 

@@ -51,6 +51,9 @@ pub enum ClientError {
     /// The gateway says no.
     #[error("{0}")]
     Refused(String),
+    /// The policy that was sent along is none.
+    #[error("{0}")]
+    Invalid(String),
     /// The gateway is busy or takes too long, and nobody knows an answer now.
     #[error("{0}")]
     NotNow(String),
@@ -116,11 +119,22 @@ impl Client {
         answer.unwrap_or_else(|_| Err(self.broken("it takes too long")))
     }
 
-    /// Has something done that has a path for each verb.
+    /// Has something done that has a path for each verb. What is a question is asked as one, so that whoever may only look gets an answer.
     ///
     /// # Errors
     /// As [`Self::post`].
     pub async fn ask<T: DeserializeOwned, W: Verb + Serialize>(&self, wanted: &W) -> Result<T, ClientError> {
+        match wanted.question() {
+            Some(target) => self.get(&target).await,
+            None => self.ask_for_all(wanted).await,
+        }
+    }
+
+    /// The same with what a question leaves out: the files of a version, and what is signed.
+    ///
+    /// # Errors
+    /// As [`Self::post`].
+    pub async fn ask_for_all<T: DeserializeOwned, W: Verb + Serialize>(&self, wanted: &W) -> Result<T, ClientError> {
         self.post(&format!("{}{}", W::FOLDER, wanted.verb()), wanted).await
     }
 
@@ -200,6 +214,9 @@ impl Client {
         }
         if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT) {
             return ClientError::NotNow(error);
+        }
+        if status == StatusCode::UNPROCESSABLE_ENTITY {
+            return ClientError::Invalid(error);
         }
         ClientError::Refused(error)
     }

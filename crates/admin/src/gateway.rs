@@ -226,7 +226,7 @@ pub trait Gateway: Send + Sync + 'static {
     ///
     /// # Errors
     /// What is wrong with it, or that no requests are kept.
-    fn preview_policy(&self, candidate: &PolicyText) -> Result<Previewed, Problem>;
+    fn preview_policy(&self, candidate: &PolicyText) -> Result<Previewed, Untried>;
 
     /// Spikes of refusals that were explained.
     ///
@@ -430,4 +430,13 @@ pub enum ActionKind {
     FactorReset,
     /// Somebody who may not use the channel tried to.
     Refused,
+}
+
+/// Why a policy was not tried.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Untried {
+    /// It does not compile, or is too large to.
+    Invalid(Problem),
+    /// No requests are kept, or another policy is being tried.
+    Refused(Problem),
 }

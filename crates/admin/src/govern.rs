@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::Verb;
+use crate::{Verb, target};
 
 /// What somebody wants.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -122,6 +122,30 @@ impl Verb for Governed {
             Self::Init { .. } => "init",
         }
     }
+
+    fn question(&self) -> Option<String> {
+        let number = |name: &'static str, n: &Option<u64>| n.map(|n| (name, n.to_string()));
+        let parameters: Vec<_> = match self {
+            Self::List { most, before } => {
+                [Some(("limit", most.to_string())), number("after", before)].into_iter().flatten().collect()
+            }
+            Self::Show { n, change } => {
+                [number("n", n), change.clone().map(|id| ("change", id))].into_iter().flatten().collect()
+            }
+            Self::Verify | Self::Approvers => Vec::new(),
+            Self::Propose(_)
+            | Self::Rollback { .. }
+            | Self::Request { .. }
+            | Self::Approve { .. }
+            | Self::Reject { .. }
+            | Self::Activate { .. }
+            | Self::Abort { .. }
+            | Self::ApproverAdd { .. }
+            | Self::ApproverRevoke { .. }
+            | Self::Init { .. } => return None,
+        };
+        Some(target(&format!("{}{}", Self::FOLDER, self.verb()), &parameters))
+    }
 }
 
 /// Who proposes, and why.
@@ -165,6 +189,7 @@ pub struct NewApprover {
     /// The person.
     pub person: String,
     /// Under which other names the same person proposes.
+    #[serde(default)]
     pub aliases: Vec<String>,
     /// The public key, in PEM.
     pub key: String,
@@ -190,12 +215,36 @@ pub struct Answer {
     /// Files.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<File>,
+    /// Which files these are, where they are left out: where a version or a change was asked for by `GET`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub holds: Vec<Held>,
     /// A block of text to be signed elsewhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<String>,
     /// There are versions before these, which a list with `before` (as GET: `after`) has.
     #[serde(default)]
     pub more: bool,
+}
+
+impl Answer {
+    /// Leaves out what only somebody needs who changes or signs something: the files, which may hold hashes of passwords, and what is signed, which has them in it.
+    pub(crate) fn leave_out(&mut self) {
+        // Base64 has four characters for three bytes, and pads.
+        let bytes =
+            |content: &str| (content.len() / 4 * 3).saturating_sub(content.len() - content.trim_end_matches('=').len());
+        let held = |file: File| Held { bytes: bytes(&file.content) as u64, name: file.name };
+        self.holds = std::mem::take(&mut self.files).into_iter().map(held).collect();
+        self.request = None;
+    }
+}
+
+/// A file of a version, without what is in it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Held {
+    /// Its name: relative to the folder of the gateway's main file, or absolute.
+    pub name: String,
+    /// How many bytes it has.
+    pub bytes: u64,
 }
 
 /// What is live.

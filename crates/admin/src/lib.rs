@@ -38,7 +38,7 @@ mod told;
 
 pub use client::{Client, ClientError, Place, target};
 pub use door::Door;
-pub use gateway::{Action, ActionKind, Gateway};
+pub use gateway::{Action, ActionKind, Gateway, Untried};
 pub use peer::{Account, Operator, Peer};
 pub use server::{Control, StartError};
 pub use settings::Settings;
@@ -53,4 +53,10 @@ pub trait Verb {
 
     /// The last segment of its path, and `verb` of its body.
     fn verb(&self) -> &'static str;
+
+    /// The same as a question, where it is one: the path of a `GET` with its parameters. What it answers lacks what only somebody needs who changes or signs
+    /// something.
+    fn question(&self) -> Option<String> {
+        None
+    }
 }

@@ -358,6 +358,50 @@ mod tests {
     }
 
     #[test]
+    fn what_a_verb_asks_as_a_question_is_what_is_read() {
+        let governed = |wanted: Governed| {
+            let target = crate::Verb::question(&wanted).unwrap();
+            let (path, query) = target.split_once('?').unwrap_or((&target, ""));
+            assert_eq!(question(path, Some(query)).unwrap(), Ok(Question::Governed(wanted)), "{target}");
+        };
+        governed(Governed::List { most: 3, before: None });
+        governed(Governed::List { most: 1, before: Some(7) });
+        governed(Governed::Show { n: Some(3), change: None });
+        governed(Governed::Show { n: None, change: Some("ab 12&n=3".to_owned()) });
+        governed(Governed::Verify);
+        governed(Governed::Approvers);
+        for wanted in [Access::List { all: true }, Access::List { all: false }, Access::Show { id: 7 }, Access::Verify]
+        {
+            let target = crate::Verb::question(&wanted).unwrap();
+            let (path, query) = target.split_once('?').unwrap_or((&target, ""));
+            let expected = Question::Access(wanted, Page::default());
+            assert_eq!(question(path, Some(query)).unwrap(), Ok(expected), "{target}");
+        }
+        let run = |name: &str| Some(name.to_owned());
+        for wanted in [
+            AuditWanted::Runs,
+            AuditWanted::Suppressions,
+            AuditWanted::Show { run: None },
+            AuditWanted::Show { run: run("2026-11-29T20:00:00Z") },
+            AuditWanted::Diff { from: None, to: run("b") },
+            AuditWanted::Diff { from: run("a"), to: run("b") },
+        ] {
+            let target = crate::Verb::question(&wanted).unwrap();
+            let (path, query) = target.split_once('?').unwrap_or((&target, ""));
+            let expected = Question::Audit(wanted, Page::default());
+            assert_eq!(question(path, Some(query)).unwrap(), Ok(expected), "{target}");
+        }
+        for wanted in [BackupWanted::List, BackupWanted::Verify { name: "a b".to_owned() }] {
+            let target = crate::Verb::question(&wanted).unwrap();
+            let (path, query) = target.split_once('?').unwrap_or((&target, ""));
+            let expected = Question::Backups(wanted, Page::default());
+            assert_eq!(question(path, Some(query)).unwrap(), Ok(expected), "{target}");
+        }
+        assert_eq!(crate::Verb::question(&AuditWanted::Run), None, "what changes something is no question");
+        assert_eq!(crate::Verb::question(&BackupWanted::Create), None, "likewise");
+    }
+
+    #[test]
     fn the_parts_of_a_list_are_the_list() {
         let all: Vec<String> = (0..25).map(|number| format!("{number:02}")).collect();
         let (mut page, mut seen) = (Page { limit: Some(10), after: None }, Vec::new());

@@ -1,56 +1,40 @@
 //! One request: what is asked, what is done, what is answered, what is recorded.
 
+mod answers;
+mod body;
+mod following;
+mod looking;
 mod more;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::header::{self, CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use hyper::body::{Body as _, Incoming};
+use hyper::body::Incoming;
 use portcullis_history::Filter;
-use portcullis_insight::audit::Finding;
-use serde::de::{DeserializeOwned, IgnoredAny};
-use serde::{Deserialize, Serialize};
-use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{broadcast, mpsc};
 
+use self::answers::{Failure, conflict, found, json, refuse, respond};
+use self::body::{MAX_BODY, MAX_GOVERNED, MAX_IMPORT, MAX_POLICY, nothing, read, read_if_any, read_up_to, read_verb};
 use crate::Verb;
 use crate::access::Access;
 use crate::api::{
     Acceptance, AlertName, AlertTested, CalibrationId, ContainmentId, FeedName, MutedAlert, NewBan, NewBans, NewMute,
-    PastLogins, PolicyText, Problem, SinkName, TAIL_SCHEMA, TailNote, WhereIs, WhichSessions, Whom,
+    PastLogins, PolicyText, Problem, SinkName, WhereIs, WhichSessions, Whom,
 };
 use crate::api::{FactorCode, NewFactor, ReloadWanted};
 use crate::api::{NewRevocation, RevokedName};
 use crate::audit::AuditWanted;
 use crate::body::Answer;
 use crate::door::forged;
-use crate::gateway::{Action, ActionKind, Gateway};
+use crate::gateway::{Action, ActionKind, Gateway, Untried};
 use crate::govern::Governed;
 use crate::openapi;
 use crate::peer::Peer;
 use crate::places::{Place, Places};
-use crate::reading::{Page, Question, part, part_of_numbered, question};
-use crate::tail::Line;
+use crate::reading::{Page, part_of_numbered, question};
 
-/// The longest body of a request.
-const MAX_BODY: usize = 64 << 10;
-/// The same of a list of bans: 10,000 of them with long reasons.
-const MAX_IMPORT: usize = 8 << 20;
-/// The same of files that are proposed, in Base64.
-const MAX_GOVERNED: usize = 48 << 20;
-/// The same of a policy, whose text may be escaped.
-const MAX_POLICY: usize = 64 << 20;
 /// How long a request may take, its body and its answer included; following the events takes as long as somebody likes.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Lines that wait for one who follows, besides the ring.
-const LINES_AHEAD: usize = 16;
-/// After how many seconds somebody asks again who was told that it is busy.
-const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
 
 /// What all requests of a connection share.
 pub(crate) struct Desk<G> {
@@ -59,25 +43,6 @@ pub(crate) struct Desk<G> {
     pub(crate) permitted: bool,
     /// Those of the side that it came from.
     pub(crate) places: Places,
-}
-
-/// An answer that is not the one that was wished for.
-struct Failure(StatusCode, Problem);
-
-impl Failure {
-    fn new(status: StatusCode, error: impl Into<String>) -> Self {
-        Self(status, Problem { error: error.into() })
-    }
-
-    /// Nothing was begun.
-    fn busy(error: String) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, error)
-    }
-
-    /// It panicked, which was reported where it happened.
-    fn internal() -> Self {
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "that failed: see the log")
-    }
 }
 
 impl<G: Gateway> Desk<G> {
@@ -307,7 +272,8 @@ impl<G: Gateway> Desk<G> {
                 let candidate: PolicyText = read_up_to(request, MAX_POLICY).await?;
                 self.slow(move |desk| match desk.gateway.preview_policy(&candidate) {
                     Ok(previewed) => Ok(json(&previewed)),
-                    Err(problem) => Err(Failure(StatusCode::CONFLICT, problem)),
+                    Err(Untried::Invalid(problem)) => Err(Failure(StatusCode::UNPROCESSABLE_ENTITY, problem)),
+                    Err(Untried::Refused(problem)) => Err(Failure(StatusCode::CONFLICT, problem)),
                 })
                 .await
             }
@@ -335,70 +301,6 @@ impl<G: Gateway> Desk<G> {
                 self.follow(filter)
             }
             (method, _) => self.more(&method, request).await,
-        }
-    }
-
-    /// Answers a question. Nothing is changed, and nothing recorded.
-    async fn reading(self: &Arc<Self>, question: Question) -> Result<Response<Answer>, Failure> {
-        match question {
-            Question::Bans(page) => {
-                self.blocking(move |desk| {
-                    let mut bans = desk.gateway.bans();
-                    if page != Page::default() {
-                        bans.bans.sort_by(|a, b| a.on.cmp(&b.on));
-                    }
-                    bans.more = part(&mut bans.bans, &page, |ban| &ban.on);
-                    Ok(json(&bans))
-                })
-                .await
-            }
-            Question::Sessions(page) => {
-                self.blocking(move |desk| {
-                    let mut sessions = desk.gateway.sessions();
-                    if page != Page::default() {
-                        sessions.sessions.sort_by(|a, b| a.id.cmp(&b.id));
-                    }
-                    sessions.more = part(&mut sessions.sessions, &page, |session| &session.id);
-                    Ok(json(&sessions))
-                })
-                .await
-            }
-            Question::Governed(wanted) => {
-                let desk = Arc::clone(self);
-                Self::to_its_end(async move {
-                    let _place = desk.places.governed().await;
-                    let mut answer = desk.gateway.govern(&desk.peer, wanted).await.map_err(conflict)?;
-                    answer.files.clear();
-                    Ok(json(&answer))
-                })
-                .await
-            }
-            Question::Access(wanted, page) => {
-                self.blocking(move |desk| {
-                    let mut answer = desk.gateway.access(&desk.peer, &wanted).map_err(conflict)?;
-                    answer.more = part_of_numbered(&mut answer.access, &page, |power| power.id);
-                    answer.access.iter_mut().for_each(|power| power.record.clear());
-                    Ok(json(&answer))
-                })
-                .await
-            }
-            Question::Keys(_)
-            | Question::Revocations(_)
-            | Question::Backups(..)
-            | Question::Can(_)
-            | Question::Explain(_)
-            | Question::WhoCan(_)
-            | Question::Differ(_) => self.reading_more(question).await,
-            Question::Audit(wanted, page) => {
-                self.blocking(move |desk| {
-                    let mut answer = desk.gateway.audit(&wanted, &desk.peer).map_err(conflict)?;
-                    if let Some(report) = &mut answer.report {
-                        answer.more = part_of_findings(&mut report.findings, &page)?;
-                    }
-                    Ok(json(&answer))
-                })
-                .await
-            }
         }
     }
 
@@ -527,163 +429,7 @@ impl<G: Gateway> Desk<G> {
         }
     }
 
-    fn follow(&self, filter: Filter) -> Result<Response<Answer>, Failure> {
-        let place = self.places.follower().map_err(Failure::busy)?;
-        // From here on nothing is missed, the event about this included.
-        let events = self.gateway.tail().follow();
-        self.record(ActionKind::EventsTail, true, "follows the events".to_owned());
-        let (sender, receiver) = mpsc::channel(LINES_AHEAD);
-        tokio::task::spawn_local(async move {
-            pass_on(events, &filter, &sender).await;
-            drop(place);
-        });
-        Ok(respond(StatusCode::OK, "application/x-ndjson", Answer::Lines(receiver)))
-    }
-
     fn record(&self, kind: ActionKind, succeeded: bool, message: String) {
         self.gateway.record(&Action { kind, peer: &self.peer, succeeded, message });
     }
-}
-
-/// Passes on what the filter wants, until whoever follows goes away or nothing more will come.
-async fn pass_on(mut events: broadcast::Receiver<Line>, filter: &Filter, sender: &mpsc::Sender<Bytes>) {
-    if sender.send(note(0)).await.is_err() {
-        return;
-    }
-    loop {
-        let line = tokio::select! {
-            line = events.recv() => line,
-            () = sender.closed() => return,
-        };
-        let line = match line {
-            Ok(Some(line)) if filter.wants_line(&line) => [&line[..], b"\n"].concat().into(),
-            Ok(Some(_)) => continue,
-            Ok(None) => note(1),
-            Err(RecvError::Lagged(missed)) => note(missed),
-            Err(RecvError::Closed) => return,
-        };
-        if sender.send(line).await.is_err() {
-            return;
-        }
-    }
-}
-
-fn note(dropped: u64) -> Bytes {
-    let note = TailNote { schema: TAIL_SCHEMA.to_owned(), dropped };
-    let mut line = serde_json::to_vec(&note).unwrap_or_default();
-    line.push(b'\n');
-    line.into()
-}
-
-/// Cuts a part out of the findings of a run, which keep their order: the worst first. Without a limit all are told, as ever.
-fn part_of_findings(findings: &mut Vec<Finding>, page: &Page) -> Result<bool, Failure> {
-    if let Some(after) = &page.after {
-        let is_it = |finding: &Finding| finding.fingerprint == *after;
-        let Some(place) = findings.iter().position(is_it) else {
-            return Err(Failure::new(StatusCode::BAD_REQUEST, "`after` is no fingerprint of this run"));
-        };
-        findings.drain(..=place);
-    }
-    let limit = page.limit.unwrap_or(usize::MAX);
-    let more = findings.len() > limit;
-    findings.truncate(limit);
-    Ok(more)
-}
-
-/// It cannot be done.
-fn conflict(problem: Problem) -> Failure {
-    Failure(StatusCode::CONFLICT, problem)
-}
-
-async fn read<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, Failure> {
-    read_up_to(request, MAX_BODY).await
-}
-
-/// The same where nothing may be said at all.
-async fn read_if_any<T: DeserializeOwned + Default>(request: Request<Incoming>) -> Result<T, Failure> {
-    if request.body().is_end_stream() { Ok(T::default()) } else { read(request).await }
-}
-
-/// What is asked for under its own path: what the policy was asked about is what is done.
-async fn read_verb<T: DeserializeOwned + Serialize + Verb>(
-    request: Request<Incoming>,
-    most: usize,
-) -> Result<T, Failure> {
-    let path = request.uri().path().to_owned();
-    let body = body_up_to(request, most).await?;
-    let wanted: T = parse(&body)?;
-    // A verb that has no fields takes any (serde's `deny_unknown_fields` says nothing of those).
-    let given: BTreeMap<String, IgnoredAny> = parse(&body)?;
-    let known = serde_json::to_value(&wanted).unwrap_or_default();
-    if let Some(unknown) = given.keys().find(|key| known.get(key.as_str()).is_none()) {
-        let error = format!("the body: unknown field `{}`", unknown.escape_debug());
-        return Err(Failure::new(StatusCode::BAD_REQUEST, error));
-    }
-    if path.strip_prefix(T::FOLDER) == Some(wanted.verb()) {
-        return Ok(wanted);
-    }
-    let error = format!("the verb `{}` has the path {}{0}", wanted.verb(), T::FOLDER);
-    Err(Failure::new(StatusCode::BAD_REQUEST, error))
-}
-
-async fn read_up_to<T: DeserializeOwned>(request: Request<Incoming>, most: usize) -> Result<T, Failure> {
-    parse(&body_up_to(request, most).await?)
-}
-
-/// Where there is nothing to say: an empty body, `{}` or `null`.
-async fn nothing(request: Request<Incoming>) -> Result<(), Failure> {
-    #[derive(Deserialize)]
-    #[serde(deny_unknown_fields)]
-    struct Nothing {}
-    match body_up_to(request, MAX_BODY).await? {
-        body if body.trim_ascii().is_empty() => Ok(()),
-        body => parse::<Option<Nothing>>(&body).map(drop),
-    }
-}
-
-async fn body_up_to(request: Request<Incoming>, most: usize) -> Result<Bytes, Failure> {
-    let too_large = || Failure::new(StatusCode::PAYLOAD_TOO_LARGE, format!("the body: more than {most} bytes"));
-    // What announces too much is not waited for.
-    if request.body().size_hint().lower() > most as u64 {
-        return Err(too_large());
-    }
-    let body = Limited::new(request.into_body(), most).collect().await;
-    let body = body.map_err(|error| {
-        let is_too_large = error.is::<LengthLimitError>();
-        if is_too_large { too_large() } else { Failure::new(StatusCode::BAD_REQUEST, format!("the body: {error}")) }
-    })?;
-    Ok(body.to_bytes())
-}
-
-fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Failure> {
-    serde_json::from_slice(body).map_err(|error| Failure::new(StatusCode::BAD_REQUEST, format!("the body: {error}")))
-}
-
-fn found<T: Serialize>(outcome: Result<T, Problem>) -> Result<Response<Answer>, Failure> {
-    outcome.map(|value| json(&value)).map_err(|problem| Failure(StatusCode::BAD_REQUEST, problem))
-}
-
-fn json(value: &impl Serialize) -> Response<Answer> {
-    whole(StatusCode::OK, value)
-}
-
-fn refuse(Failure(status, problem): &Failure) -> Response<Answer> {
-    let mut refusal = whole(*status, problem);
-    if *status == StatusCode::SERVICE_UNAVAILABLE {
-        refusal.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);
-    }
-    refusal
-}
-
-fn whole(status: StatusCode, value: &impl Serialize) -> Response<Answer> {
-    // The types of `api` have string keys and no maps: they can always be written.
-    let body = serde_json::to_vec(value).unwrap_or_default();
-    respond(status, "application/json", Answer::Whole(Some(body.into())))
-}
-
-fn respond(status: StatusCode, kind: &'static str, body: Answer) -> Response<Answer> {
-    let mut response = Response::new(body);
-    *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    response
 }

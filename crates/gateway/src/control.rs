@@ -38,7 +38,7 @@ use portcullis_admin::api::{KeyUses, MutedAlert, NewMute, NewRevocation, Revocat
 use portcullis_admin::audit::{AuditAnswer, AuditWanted};
 use portcullis_admin::backup::{BackupAnswer, BackupWanted};
 use portcullis_admin::govern::{Answer as GovernAnswer, Governed};
-use portcullis_admin::{Action, Gateway, Peer, Tail};
+use portcullis_admin::{Action, Gateway, Peer, Tail, Untried};
 use portcullis_events::Tap;
 use portcullis_risk::CalibrationError;
 use tokio::sync::{mpsc, oneshot};
@@ -383,8 +383,8 @@ impl Gateway for Operated {
         session::revoke(self, which)
     }
 
-    fn preview_policy(&self, candidate: &PolicyText) -> Result<Previewed, Problem> {
-        preview::preview(&self.running, &self.config, candidate).map_err(problem)
+    fn preview_policy(&self, candidate: &PolicyText) -> Result<Previewed, Untried> {
+        preview::preview(&self.running, &self.config, candidate)
     }
 
     fn spikes(&self) -> Result<Spikes, Problem> {

@@ -77,6 +77,7 @@ const REFUSED: &[(&str, By, &str)] = &[
     ("414", By::DataPlane, "The path with its parameters is longer than the gateway accepts."),
     ("417", By::DataPlane, "The request expects something other than `100-continue`."),
     ("421", By::DataPlane, "The request names another host than those of `[admin] hosts`."),
+    ("422", By::Service, "The policy that was sent along is none."),
     ("429", By::DataPlane, "Too many requests: `Retry-After` says when to ask again."),
     ("431", By::DataPlane, "The header fields are more, or longer, than the gateway accepts."),
     ("500", By::Either, "A defect: the log says more."),

@@ -239,7 +239,8 @@ fn signed(global: &Global, id: u64, file: &Path, doing: &str) -> Result<String, 
     };
     let key = SigningKey::from_pem(read(global, file)?.as_bytes())
         .map_err(|error| wrong(&format!("{}: {error}", file.display())))?;
-    let shown = asked(global, &Access::Show { id })?;
+    let wanted = Access::Show { id };
+    let shown: Answer = ask(global, async |client| client.ask_for_all(&wanted).await)?;
     let record = shown.access.first().and_then(|power| BASE64.decode(power.record.as_bytes()).ok());
     let entry = record.and_then(|record| Entry::decode(&record).ok()).filter(|entry| entry.n == id);
     let Some((entry, asked_for)) = entry.as_ref().and_then(|entry| match &entry.act {

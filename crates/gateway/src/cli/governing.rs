@@ -32,7 +32,18 @@ const PRIVATE: u32 = 0o600;
 
 /// Asks the running gateway, or does it on the store.
 pub(crate) fn asked(global: &Global, wanted: Governed) -> Result<Answer, Exit> {
-    match try_ask(global, async |client| client.ask(&wanted).await)? {
+    let answer = try_ask(global, async |client| client.ask(&wanted).await)?;
+    or_on_the_store(global, wanted, answer)
+}
+
+/// The same with the files, and with what is signed: whoever may only look is refused these.
+fn asked_for_all(global: &Global, wanted: Governed) -> Result<Answer, Exit> {
+    let answer = try_ask(global, async |client| client.ask_for_all(&wanted).await)?;
+    or_on_the_store(global, wanted, answer)
+}
+
+fn or_on_the_store(global: &Global, wanted: Governed, asked: Result<Answer, ClientError>) -> Result<Answer, Exit> {
+    match asked {
         Ok(answer) => Ok(answer),
         Err(error @ ClientError::Unreachable { .. }) if global.admin.is_none() => on_the_store(global, wanted, &error),
         Err(error) => {
@@ -104,7 +115,10 @@ pub(crate) fn status(global: &Global) -> Result<Exit, Exit> {
 }
 
 pub(crate) fn show_version(global: &Global, args: &PolicyShowArgs) -> Result<Exit, Exit> {
-    let done = asked(global, wanted(&args.of))?;
+    let done = match (&args.of, &args.file) {
+        (Named::Version(_), None) => asked(global, wanted(&args.of))?,
+        (Named::Change(_), _) | (_, Some(_)) => asked_for_all(global, wanted(&args.of))?,
+    };
     if let Some(name) = &args.file {
         let found = done.files.iter().find(|file| file.name == *name);
         let bytes = found.and_then(|file| BASE64.decode(file.content.as_bytes()).ok());
@@ -277,7 +291,7 @@ pub(crate) fn rollback(global: &Global, args: &PolicyRollbackArgs) -> Result<Exi
 /// The policy file of a version or a change: its name and its text.
 pub(crate) fn policy_of(global: &Global, of: &Named) -> Result<(String, String), Exit> {
     let name = loaded(global, of)?.governed.policy;
-    let done = asked(global, wanted(of))?;
+    let done = asked_for_all(global, wanted(of))?;
     let file = done.files.iter().find(|file| file.name == name);
     let text = file.and_then(|file| String::from_utf8(BASE64.decode(file.content.as_bytes()).ok()?).ok());
     text.map(|text| (name.clone(), text)).ok_or_else(|| {
@@ -288,7 +302,7 @@ pub(crate) fn policy_of(global: &Global, of: &Named) -> Result<(String, String),
 
 /// A version or a change, read as this machine's gateway would.
 pub(crate) fn loaded(global: &Global, of: &Named) -> Result<Loaded, Exit> {
-    let done = asked(global, wanted(of))?;
+    let done = asked_for_all(global, wanted(of))?;
     let files =
         done.files.into_iter().filter_map(|file| Some((file.name, BASE64.decode(file.content.as_bytes()).ok()?)));
     load_sealed(&global.config, &Content { files: files.collect() }).map_err(|report| {

@@ -48,6 +48,7 @@ pub(crate) fn exit_of(error: &ClientError) -> Exit {
     match error {
         ClientError::Unreachable { .. } | ClientError::Broken { .. } | ClientError::NotNow(_) => Exit::Unreachable,
         ClientError::Forbidden { .. } => Exit::NotPermitted,
+        ClientError::Invalid(_) => Exit::Configuration,
         ClientError::Refused(_) => Exit::Negative,
     }
 }

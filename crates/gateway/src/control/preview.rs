@@ -4,13 +4,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use portcullis_admin::Told;
 use portcullis_admin::api::{PolicyText, Previewed};
+use portcullis_admin::{Told, Untried};
 use portcullis_config::{Loaded, ProcessEnvironment, Report, load_with_policy_text};
 use portcullis_insight::{Preview, Stamped};
 use portcullis_policy::Policy;
 
-use super::shown;
+use super::{problem, shown};
 use crate::calibrating::digest_of;
 use crate::insight::Insight;
 use crate::running::Running;
@@ -24,19 +24,21 @@ const TOLD: usize = 20;
 /// Tries a policy that is not in force.
 ///
 /// # Errors
-/// A sentence: what is wrong with it, or that no requests are kept.
-pub(super) fn preview(running: &Running, config: &Path, candidate: &PolicyText) -> Result<Previewed, String> {
+/// What is wrong with it; or that no requests are kept, or that another policy is being tried.
+pub(super) fn preview(running: &Running, config: &Path, candidate: &PolicyText) -> Result<Previewed, Untried> {
     // One at a time, from reading it to the answer: reading and compiling is as much work as the rest, and as much memory.
-    let insight = kept(running)?;
-    let _turn = insight.turn()?;
+    let refused = |error: String| Untried::Refused(problem(error));
+    let insight = kept(running).map_err(refused)?;
+    let _turn = insight.turn().map_err(refused)?;
     // Reading on idle processors that is given up for its want of them holds what it has read until it ends: that is one beside this one at most.
     let (config, text) = (config.to_owned(), candidate.clone());
-    let read = idling("preview", Priority::Lowest, move || compile(&config, &text))??;
-    let candidate = as_in_force(running, read, |work| idling("preview", Priority::Lowest, work)?)?;
-    let stamped = try_on(running, candidate, (Priority::Lowest, Duration::ZERO))?;
+    let read = idling("preview", Priority::Lowest, move || compile(&config, &text)).map_err(refused)?;
+    let read = read.map_err(|error| Untried::Invalid(problem(error)))?;
+    let candidate = as_in_force(running, read, |work| idling("preview", Priority::Lowest, work)?).map_err(refused)?;
+    let stamped = try_on(running, candidate, (Priority::Lowest, Duration::ZERO)).map_err(refused)?;
     let unchanged = stamped.report.recent.is_none() && stamped.report.older.is_none();
     let text = stamped.report.in_words();
-    let report = Told::of(&stamped).map_err(|error| error.to_string())?;
+    let report = Told::of(&stamped).map_err(|error| refused(error.to_string()))?;
     Ok(Previewed { text, unchanged, report })
 }
 

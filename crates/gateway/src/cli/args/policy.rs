@@ -41,7 +41,7 @@ pub(crate) enum PolicyCommand {
     /// Hold all versions to their hashes, their signatures and the rules of their time
     Verify,
     /// Show what a policy would have done to the requests that the running gateway has kept: exit code 0 if nobody is
-    /// answered otherwise, else 1
+    /// answered otherwise, 1 if somebody is, 3 if it does not compile, 4 if the gateway cannot look
     Preview(PolicyPreviewArgs),
 }
 

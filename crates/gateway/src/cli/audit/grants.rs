@@ -68,7 +68,7 @@ fn ask_or_read(global: &Global, wanted: &AuditWanted, offline: bool) -> Result<A
         // A comparison reads the store three times.
         NOTED.call_once(|| remark("note: no gateway answers: this is what the store holds"));
     }
-    let by = suppressor(global)?;
+    let by = suppressor(global, wanted.changes())?;
     let answer = kept(&book, wanted, &by).map_err(|error| {
         fail(global, &error);
         Exit::Negative
@@ -84,14 +84,14 @@ fn ask_or_read(global: &Global, wanted: &AuditWanted, offline: bool) -> Result<A
     Ok(answer)
 }
 
-/// Whoever this process belongs to, as a store without a gateway knows who is who.
-fn suppressor(global: &Global) -> Result<Suppressor, Exit> {
+/// Whoever this process belongs to; `changes`: as a store without a gateway knows who is who. Who only looks has the store open already, and is asked nothing.
+fn suppressor(global: &Global, changes: bool) -> Result<Suppressor, Exit> {
     let uid = rustix::process::getuid().as_raw();
     let shown = match accounts::user_name(uid) {
         Some(name) => format!("{name} (uid {uid})"),
         None => format!("uid {uid}"),
     };
-    let store = store_place(&global.config, &ProcessEnvironment).filter(|store| store.path.exists());
+    let store = store_place(&global.config, &ProcessEnvironment).filter(|store| changes && store.path.exists());
     let governing = store.as_ref().map(|store| Governing::open(&global.config, store, None)).transpose();
     let governing = governing.map_err(|error| {
         fail(global, &error.to_string());

@@ -168,6 +168,7 @@ pub(super) fn of_version(done: &Answer) -> String {
         let bytes = BASE64.decode(file.content.as_bytes()).map_or(0, |bytes| bytes.len());
         lines.push(format!("file      {} ({bytes} bytes)", safe(&file.name)));
     }
+    lines.extend(done.holds.iter().map(|file| format!("file      {} ({} bytes)", safe(&file.name), file.bytes)));
     lines.push(format!("print one with: portcullis policy show {} --file NAME", version.n));
     lines.join("\n")
 }

@@ -7,7 +7,7 @@ use portcullis_admin::api::{PolicyText, Previewed};
 
 use crate::cli::args::{Format, Global, PolicyPreviewArgs};
 use crate::cli::governing;
-use crate::cli::live::{ask, safe};
+use crate::cli::live::{ask_to_look, safe};
 use crate::cli::output::{answer, remark};
 use crate::exit::Exit;
 
@@ -18,6 +18,7 @@ pub(super) fn run(global: &Global, args: &PolicyPreviewArgs) -> Exit {
     let (name, text) = match super::named(&args.candidate) {
         Some(named) => match governing::policy_of(global, &named) {
             Ok(found) => found,
+            Err(Exit::Negative) => return Exit::Unreachable,
             Err(exit) => return exit,
         },
         None => match read(&args.candidate) {
@@ -29,9 +30,13 @@ pub(super) fn run(global: &Global, args: &PolicyPreviewArgs) -> Exit {
         },
     };
     let candidate = PolicyText { name, text };
-    let previewed: Previewed = match ask(global, async |client| client.post("/v1/policy/preview", &candidate).await) {
-        Ok(previewed) => previewed,
-        Err(exit) => return exit,
+    let previewed: Previewed = {
+        // That somebody is answered otherwise is the one answer with 1.
+        let asked = ask_to_look(global, async |client| client.post("/v1/policy/preview", &candidate).await);
+        match asked {
+            Ok(previewed) => previewed,
+            Err(exit) => return exit,
+        }
     };
     match global.output {
         _ if global.quiet => {}
