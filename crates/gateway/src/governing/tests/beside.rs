@@ -73,7 +73,7 @@ fn a_queue_in_the_place_of_a_file_holds_nobody_up() {
 /// Finding of 2026-11: a rollback waited for whoever writes to a queue in the place of `keys.toml`, and with it, after the second one, all of governance.
 #[test]
 fn a_queue_in_the_place_of_keys_holds_no_rollback_up() {
-    let place = Place::with("", "[[identity.api_key]]\nname = \"k\"\nfile = \"keys.toml\"\n");
+    let place = Place::with("", "[[identity.api_key]]\nname = \"k\"\nheader = \"x-api-key\"\nfile = \"keys.toml\"\n");
     let keys = place.folder.path().join("keys.toml");
     std::fs::write(&keys, "version = 1\n").unwrap();
     place.begin();
