@@ -319,7 +319,8 @@ fn whoever_is_banned_on_either_side_is_and_what_was_lifted_of_audits_stays_so() 
     };
     fill(&copy, &[("a/32", 9, "then"), ("b/32", 5, "then"), ("c/32", 5, "then")]);
     fill(&path, &[("a/32", 5, "now"), ("b/32", 9, "now"), ("d/32", 5, "now")]);
-    let suppressed = "INSERT INTO audit_suppression VALUES (?1, 'o', 'r', 1, 2, '', '')";
+    let suppressed =
+        "INSERT INTO audit_suppression (fingerprint, owner, reason, made, until) VALUES (?1, 'o', 'r', 1, 2)";
     Connection::open(&copy).unwrap().execute(suppressed, ["lifted"]).unwrap();
     Connection::open(&path).unwrap().execute(suppressed, ["later"]).unwrap();
     let mut older = Versions::open(&Settings { path: copy.clone() }).unwrap();
