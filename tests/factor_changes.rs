@@ -67,8 +67,19 @@ fn whoever_has_stolen_the_cookie_of_a_session_changes_no_factors_however_fresh_i
     let secret = between(begun.html(), "<code id=\"secret\">", "</code>").unwrap().to_owned();
     let added = alice.submit(&begun, "confirm-totp", &[("code", &code(&secret, -1))]);
     assert!(added.html().contains("tablet") && added.html().contains("begin-totp"), "{}", added.html());
+    // Finding of 2026-11: what stood in the address was good for every change within ten minutes, and told to the application as the referrer.
+    assert_eq!(added.answer.header("referrer-policy"), Some("strict-origin"));
+    let used = alice.once("POST", FACTORS, &body(page.html(), "renew-recovery", &proof_of(page.html())));
+    assert_eq!(
+        used.header("location"),
+        Some("/.portcullis/step-up?return=%2F.portcullis%2Ffactors"),
+        "{}",
+        used.text()
+    );
+    let renewed = alice.submit(&added, "renew-recovery", &[]);
+    assert!(renewed.html().contains("Each of these is good once"), "{}", renewed.html());
     let events = gateway.stop();
-    assert_eq!(of_kind(&events, "auth.factor_added").len(), 2);
+    assert_eq!(of_kind(&events, "auth.factor_added").len(), 3, "two apps, and new codes");
 }
 
 #[test]

@@ -114,16 +114,40 @@ fn after_a_release_was_taken_back_what_it_rightly_wrote_is_taken_by_a_verb_that_
     assert!(refused(&site, &["access", "verify", "--take-as-it-is", "--reason", " "], 1).contains("needs a reason"));
     let said = run(&site, &TAKE, 0);
     assert!(said.contains("2 entries that the file beside the store did not know are taken, up to 2"), "{said}");
+    assert!(said.contains("1 that were in force by them or waited are ended"), "{said}");
     assert!(refused(&site, &TAKE, 1).contains("there is nothing to take"), "once");
     let gateway = site.start();
     let message = message(&gateway, "admin.access_take", "4.2 was taken back for a day");
     assert!(message.contains("what follows on entry 0, up to 2") && message.contains("uid:"), "{message}");
-    assert_eq!(status(&gateway, &key), 200, "alice had activated it");
+    assert_eq!(status(&gateway, &key), 403, "nothing says that it was alice who activated it");
     run(&gateway.site, &["access", "verify"], 0);
     assert_eq!(told(&gateway), 1);
     // And by one start alone.
     let gateway = stopped(gateway).start();
-    assert_eq!((status(&gateway, &key), told(&gateway)), (200, 1));
+    assert_eq!((status(&gateway, &key), told(&gateway)), (403, 1));
+    run(&gateway.site, &["access", "activate", "alice-reads", "--as", "alice", "--reason", "x"], 0);
+    assert_eq!(status(&gateway, &key), 200, "she activates it again");
+}
+
+/// Finding of 2026-11: an end carries no signature, and with a file that could not be read nothing noticed that its row was gone.
+#[test]
+fn what_has_ended_does_not_come_back_where_the_file_beside_the_store_is_damaged() {
+    let upstream = Upstream::start();
+    let (site, key, _) = begin(&upstream);
+    let gateway = site.start();
+    run(&gateway.site, &["access", "activate", "alice-reads", "--as", "alice", "--reason", "x"], 0);
+    run(&gateway.site, &["access", "deactivate", "1", "--reason", "compromised"], 0);
+    let site = stopped(gateway);
+    assert_eq!(store(&site).execute("DELETE FROM power WHERE n = 3", []).unwrap(), 1);
+    fs::write(site.path("state.db.power"), "torn").unwrap();
+    assert!(!ask(&site, &["run"]).status.success());
+    let said = run(&site, &TAKE, 0);
+    assert!(said.contains("1 that were in force by them or waited are ended"), "{said}");
+    let gateway = site.start();
+    assert_eq!(status(&gateway, &key), 403);
+    let list = json(&gateway.site, &["access", "list", "--all"]);
+    assert_eq!(list["access"][0]["state"], "ended", "{list}");
+    run(&gateway.site, &["access", "verify"], 0);
 }
 
 #[test]

@@ -113,6 +113,12 @@ fn backups_that_are_asked_for_push_out_only_one_another_and_a_name_leads_nowhere
     let listed = backups.perform(&BackupWanted::List, Timestamp::now()).unwrap();
     let names: Vec<&str> = listed.backups.iter().map(|backup| backup.name.as_str()).collect();
     assert_eq!(names, [made[1].as_str(), &made[2], scheduled], "the oldest that was asked for is gone");
+    // Finding of 2026-11: under a clock that was set back it said that one is made, and had removed just that.
+    let early = Timestamp::from_second(1_700_000_000).unwrap();
+    let early = backups.perform(&BackupWanted::Create, early).unwrap().backups.remove(0).name;
+    let listed = backups.perform(&BackupWanted::List, Timestamp::now()).unwrap();
+    let names: Vec<&str> = listed.backups.iter().map(|backup| backup.name.as_str()).collect();
+    assert_eq!(names, [early.as_str(), &made[2], scheduled]);
     let verify = |name: &str| backups.perform(&BackupWanted::Verify { name: name.to_owned() }, Timestamp::now());
     assert!(verify(&made[2]).is_ok());
     let state = store.path.file_name().unwrap().to_str().unwrap();

@@ -25,6 +25,10 @@ impl Foresight for Kept {
         serde_json::to_vec(&stamped.report).map_err(|error| error.to_string())
     }
 
+    fn can_look(&self) -> bool {
+        self.0.insight().is_some()
+    }
+
     fn watches(&self) -> bool {
         self.0.insight().is_some()
     }

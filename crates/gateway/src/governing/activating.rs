@@ -45,7 +45,9 @@ impl Governing {
         foresight: &dyn Foresight,
         now: Timestamp,
     ) -> Outcome {
-        let (at_once, unseen) = (how.at_once.map(one_line).transpose()?, how.unseen.map(one_line).transpose()?);
+        // What stands before the reason why it was not seen stands in no other reason.
+        let at_once = how.at_once.map(one_line).transpose()?.map(|reason| reason.replace(UNSEEN, "; unseen: "));
+        let unseen = how.unseen.map(one_line).transpose()?;
         let id = self.governor().find(id).map_err(said)?;
         if let Some(rolling) = self.rollout().filter(|rolling| rolling.rollout.change == id) {
             return self.hurry(rolling.rollout.n, at_once.as_deref());
@@ -278,7 +280,7 @@ impl Governing {
     }
 
     /// Tries a change once more before it becomes live: what would be another thing than what was signed has to be signed again. Says whether it could be tried,
-    /// or need not be; `unseen`: it need not be possible.
+    /// or need not be; `unseen`: where nobody can look, it need not be possible.
     fn hold_to_what_was_signed(
         &self,
         change: &Change,
@@ -291,13 +293,21 @@ impl Governing {
         let Some(signed) = Weight::of(&signed).filter(|_| change.class != Class::Neutral) else { return Ok(true) };
         let now = self.foresee(change.kind, content, foresight, PATIENCE);
         let Some(weight) = Weight::of(&now) else {
-            if unseen {
+            if unseen && !foresight.can_look() {
                 return Ok(false);
             }
+            // A gateway that runs looks when it is less busy, or keeps requests again.
+            let or = if foresight.can_look() {
+                ", so that it is signed that nobody could look".to_owned()
+            } else {
+                format!(
+                    ", so that it is signed that nobody could look; or, where no gateway can run before it is live, say so with `policy activate {} --unseen --reason TEXT`, which stands in the version",
+                    change.id.short()
+                )
+            };
             return Err(format!(
-                "it cannot be tried once more before it is live ({}), and it was signed by what was foreseen: activate it when it can; propose it again, so that it is signed that nobody could look; or, where no gateway can run before it is live, say so with `policy activate {} --unseen --reason TEXT`, which stands in the version",
+                "it cannot be tried once more before it is live ({}), and it was signed by what was foreseen: activate it when it can; propose it again{or}",
                 in_words(&now).first().map_or("", String::as_str),
-                change.id.short()
             ));
         };
         match Some(weight).filter(|now| now.outgrows(signed)) {

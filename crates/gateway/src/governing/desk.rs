@@ -340,7 +340,7 @@ impl Governing {
                 GovernedKind::Policy => false,
             };
             if let Some(place) = content.files.get_mut(&file.name).filter(|_| stays) {
-                *place = self.with_membership(place, file, &mut remarks);
+                *place = self.with_membership(place, file, &mut remarks)?;
             }
         }
         let is_there = |name: &String| now.governed.files.iter().any(|file| file.name == *name);

@@ -17,6 +17,9 @@ pub(crate) trait Foresight {
     /// Why that cannot be told, in a sentence.
     fn foresee(&self, candidate: Loaded, patience: Duration) -> Result<Vec<u8>, String>;
 
+    /// Whether it can be told at all: else what was signed by what was foreseen may become live without a second look.
+    fn can_look(&self) -> bool;
+
     /// Whether a version that is rolled out would be watched: from now on, or from the next start.
     fn watches(&self) -> bool;
 }
@@ -28,6 +31,10 @@ pub(crate) struct Offline;
 impl Foresight for Offline {
     fn foresee(&self, _: Loaded, _: Duration) -> Result<Vec<u8>, String> {
         Err("no gateway was running when it was proposed".to_owned())
+    }
+
+    fn can_look(&self) -> bool {
+        false
     }
 
     fn watches(&self) -> bool {

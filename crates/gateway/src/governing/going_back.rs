@@ -9,6 +9,7 @@ use portcullis_governance::{Content, GovernanceError, Kind, PolicySource as _, W
 use super::Governing;
 use super::desk::{Outcome, PATIENCE, Who, said};
 use super::foresight::{self, Foresight};
+use super::reading::read;
 use super::source::{Source, load_sealed};
 use super::written::prepare_all;
 
@@ -64,11 +65,19 @@ impl Governing {
 
     /// A file of keys or users as it is now, with the membership of then. Where files are believed it is the one on the disk: what was revoked there, and is not
     /// in force yet, stays revoked.
-    pub(super) fn with_membership(&self, then: &[u8], file: &GovernedFile, remarks: &mut String) -> Vec<u8> {
+    ///
+    /// # Errors
+    /// A sentence: it is there and cannot be read, so that nobody knows what was revoked in it.
+    pub(super) fn with_membership(
+        &self,
+        then: &[u8],
+        file: &GovernedFile,
+        remarks: &mut String,
+    ) -> Result<Vec<u8>, String> {
         let folder = self.config.parent().unwrap_or(Path::new(""));
-        let on_disk = if self.is_required() { None } else { std::fs::read(folder.join(&file.name)).ok() };
+        let on_disk = if self.is_required() { None } else { read(&folder.join(&file.name))? };
         let now = on_disk.as_deref().unwrap_or(&file.bytes);
-        let Some(membership) = membership_of(then, now) else { return file.bytes.to_vec() };
+        let Some(membership) = membership_of(then, now) else { return Ok(file.bytes.to_vec()) };
         let mut whose: Vec<String> = membership.whose.iter().take(NAMED).cloned().collect();
         if membership.whose.len() > NAMED {
             whose.push(format!("{} more", membership.whose.len().saturating_sub(NAMED)));
@@ -78,7 +87,7 @@ impl Governing {
             file.name,
             whose.join(", ")
         ));
-        membership.text.into_bytes()
+        Ok(membership.text.into_bytes())
     }
 
     /// Writes what the live version says into the files on disk again. What somebody edited is kept under another name.

@@ -320,6 +320,10 @@ impl Foresight for Once {
         }
     }
 
+    fn can_look(&self) -> bool {
+        true
+    }
+
     fn watches(&self) -> bool {
         true
     }
@@ -341,6 +345,10 @@ fn what_was_signed_by_what_was_foreseen_is_not_live_where_nobody_can_look_again(
         refused.contains("cannot be tried once more") && refused.contains("another policy is being tried"),
         "{refused}"
     );
+    // Finding of 2026-11: whoever kept the gateway busy, or turned the sample off, had it live unseen beside a gateway that could look.
+    let unseen = Some("hurry".to_owned());
+    let refused = perform(Governed::Activate { id: id.clone(), at_once: None, unseen }).unwrap_err();
+    assert!(refused.contains("another policy is being tried") && !refused.contains("--unseen"), "{refused}");
     assert_eq!(place.governing.n(), 1);
     // By somebody who can look again it is live.
     foresight.0.set(true);

@@ -1,5 +1,6 @@
 //! The log of temporary power as it is, where the file beside the store does not know all of it: an operator says that an earlier version of the program ran
-//! on the store meanwhile. No gateway runs then. What needed signatures is held to them; who had it taken is written down, and told by the next start.
+//! on the store meanwhile. No gateway runs then. What needed signatures is held to them, and all that these entries gave is ended, so that taking gives nobody anything; who had it
+//! taken is written down, and told by the next start.
 
 use std::path::Path;
 
@@ -27,7 +28,7 @@ fn refused(why: impl ToString) -> NotTaken {
     NotTaken::Refused(why.to_string())
 }
 
-/// Takes it, if all of it that nobody knows was signed by whoever had to, or needed no signature. What a sealed code opened is taken, and ended.
+/// Takes it, if all of it that nobody knows was signed by whoever had to, or needed no signature; and ends all that this gave, or waits.
 ///
 /// # Errors
 /// Why it is not: nothing has changed then.
@@ -54,7 +55,7 @@ pub(crate) fn take(
             return Err(refused("no file beside the store says how far the log had come: a start takes it as it is"));
         }
         Ok(Some(anchor)) => Some(anchor),
-        // Then it knows nothing, and all of it is held to its signatures.
+        // Then it knows nothing: all of it is held to its signatures, and ended.
         Err(_) => None,
     };
     let unknown = book.unknown_to(known).map_err(refused)?.map_err(refused)?;
@@ -80,8 +81,8 @@ pub(crate) fn take(
     TakenFile::beside(&store.path)
         .add(taken)
         .map_err(|error| refused(format!("that it is taken cannot be written: {error}")))?;
-    let why = format!("the log was taken as it is, and no signature says that anybody knew the code: {reason}");
-    let ended = book.end_what_a_code_opened(&unknown, &why, &who.names, now).map_err(refused)?;
+    let why = format!("the log was taken as it is, which gives nobody anything: {reason}");
+    let ended = book.end_what_is_touched(&unknown, &why, &who.names, now).map_err(refused)?;
     if ended == 0 {
         open()?.take_as_it_is(false).map_err(refused)?;
     }
@@ -91,9 +92,7 @@ pub(crate) fn take(
         last.0
     );
     if ended > 0 {
-        message.push_str(&format!(
-            "; {ended} that a sealed code had opened are ended: of these nothing says that anybody knew the code"
-        ));
+        message.push_str(&format!("; {ended} that were in force by them or waited are ended: ask for them again"));
     }
     Ok(Answer { message, ..Answer::default() })
 }

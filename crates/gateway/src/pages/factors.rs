@@ -2,7 +2,7 @@
 //!
 //! Nothing can be changed but by somebody who has just shown a factor, or, where there is none yet, has just logged in, to do just that: whoever finds a browser open adds no
 //! passkey of their own. And that they have stands in the address that they were led to ([`super::proof`]), and in no cookie: nor does whoever has stolen the cookie of a
-//! session that was opened or raised a moment ago.
+//! session that was opened or raised a moment ago. It is good for one change, with which another one is given: who reads it in an address later has nothing by it.
 
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use data_encoding::BASE64;
 use http::{Response, StatusCode};
 use http_body_util::Full;
 use portcullis_events::EventKind;
+use portcullis_governance::Hash;
 use portcullis_identity::mfa::factor::{FactorId, FactorKind};
 use portcullis_identity::mfa::webauthn::{Challenge, Registration};
 use portcullis_identity::mfa::{Added, FactorRefusal, MOST_NAME, Question, SecondFactors, ShownFactor};
@@ -21,8 +22,9 @@ use portcullis_proxy::pages::{Fields, Markup, PageAnswer, PageRefusal, Visit, ow
 use qrcode::render::svg;
 use qrcode::{EcLevel, QrCode};
 
+use super::access::refused;
 use super::login::prefix;
-use super::proof;
+use super::proof::{self, Proven};
 use super::step_up::{
     asker, bytes, check_token, malformed, outage, own_cookie, passkey_form, script, to_login, told, unasked,
 };
@@ -97,13 +99,31 @@ impl OwnPages {
         session: &Session,
         proof: &str,
         list: &[ShownFactor],
-    ) -> Result<bool, PageRefusal> {
+    ) -> Result<Option<Proven>, PageRefusal> {
         let needed = Shown::for_whoever_has(list);
         if needed == Shown::Login && !self.factors.are_begun_by_login() {
-            return Ok(false);
+            return Ok(None);
         }
-        let proven = self.proven(visit, session, Some(proof), (proof::FACTORS, needed.as_str()))?;
-        Ok(proven.is_some())
+        self.proven(visit, session, Some(proof), (proof::FACTORS, needed.as_str()))
+    }
+
+    /// Uses that proof up, and gives what the next change takes; `None`: it was used before.
+    ///
+    /// # Errors
+    /// Nobody can say whether it was.
+    async fn use_up_for_change(
+        &self,
+        visit: &Visit,
+        session: &Session,
+        proven: &Proven,
+        list: &[ShownFactor],
+    ) -> Result<Option<String>, PageRefusal> {
+        let hash = Hash::of(format!("factors\0{}", proven.text).as_bytes());
+        let (until, now) = (proven.until, visit.now);
+        let used = self.ask_lender((), move |lender| lender.use_up(hash.0, until, now)).await?;
+        let is_first = used.map_err(|problem| refused(&session.principal, problem))?;
+        let needed = Shown::for_whoever_has(list).as_str();
+        is_first.then(|| self.next_proof(visit, session, proven, (proof::FACTORS, needed))).transpose()
     }
 
     /// A form of that page: what is to be done is its field `act`.
@@ -114,12 +134,21 @@ impl OwnPages {
         let principal = session.principal.reference();
         let list = self.list(&principal).await?;
         let proof = form.get(proof::FIELD).unwrap_or_default();
-        if !self.may_change(visit, &session, proof, &list)? {
+        let Some(proven) = self.may_change(visit, &session, proof, &list)? else {
             // Where nobody can prove it here, the page says so.
             let is_led = !list.is_empty() || self.factors.are_begun_by_login();
             let place = if is_led { again(visit, &list) } else { here(visit).as_str().to_owned() };
             return lead(&place, []);
-        }
+        };
+        let next = match form.get("act") {
+            // It changes nothing yet.
+            Some("begin-totp") => None,
+            _ => match self.use_up_for_change(visit, &session, &proven, &list).await? {
+                Some(next) => Some(next),
+                None => return lead(&again(visit, &list), []),
+            },
+        };
+        let proof = next.as_deref().unwrap_or(proof);
         let on = Changing { visit, session: &session, proof };
         let name = form.get("name").unwrap_or_default().to_owned();
         let now = visit.now;
@@ -232,7 +261,7 @@ impl OwnPages {
     ) -> Result<Response<Full<Bytes>>, PageRefusal> {
         let principal = session.principal.reference();
         let list = self.list(&principal).await?;
-        let may_change = self.may_change(visit, session, proof, &list)?;
+        let may_change = self.may_change(visit, session, proof, &list)?.is_some();
         let on = Changing { visit, session, proof };
         let question = if may_change { self.question(visit, session).await? } else { None };
         let mut main = Markup::default();

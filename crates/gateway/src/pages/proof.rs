@@ -24,7 +24,7 @@ pub(super) struct For {
 
 /// An activation. It is used up by that.
 pub(super) const ACTIVATION: For = For { purpose: "activation", lasts: SignedDuration::from_mins(5) };
-/// Changes of the factors.
+/// A change of the factors. It is used up by that, and whoever made it is given another one that lasts no longer.
 pub(super) const FACTORS: For = For { purpose: "factors", lasts: SignedDuration::from_mins(10) };
 
 /// One that is good.
@@ -49,12 +49,36 @@ impl OwnPages {
         (good_for, what): (For, &str),
     ) -> Result<String, PageRefusal> {
         let until = visit.now.saturating_add(good_for.lasts).unwrap_or(visit.now).as_microsecond();
-        let text = format!("{what} {} {until}", asker(session));
-        let sealed = self.seal(visit)?.seal(text.as_bytes(), good_for.purpose).map_err(|problem| {
-            PageRefusal::new(ReasonCode::InternalError, format!("a login cannot be kept: {problem}"), FAILED)
-        })?;
+        let sealed = self.sealed(visit, session, until, (good_for, what))?;
         let sign = if to.as_str().contains('?') { '&' } else { '?' };
         Ok(format!("{}{sign}{FIELD}={sealed}", to.as_str()))
+    }
+
+    /// What comes after a proof that is used up, for the same: it lasts a microsecond less, by which it is another one.
+    ///
+    /// # Errors
+    /// There is nothing to seal it with.
+    pub(super) fn next_proof(
+        &self,
+        visit: &Visit,
+        session: &Session,
+        used: &Proven,
+        what: (For, &str),
+    ) -> Result<String, PageRefusal> {
+        self.sealed(visit, session, used.until.as_microsecond().saturating_sub(1), what)
+    }
+
+    fn sealed(
+        &self,
+        visit: &Visit,
+        session: &Session,
+        until: i64,
+        (good_for, what): (For, &str),
+    ) -> Result<String, PageRefusal> {
+        let text = format!("{what} {} {until}", asker(session));
+        self.seal(visit)?.seal(text.as_bytes(), good_for.purpose).map_err(|problem| {
+            PageRefusal::new(ReasonCode::InternalError, format!("a login cannot be kept: {problem}"), FAILED)
+        })
     }
 
     /// Whether that proves it: for just this, in this session, and now.

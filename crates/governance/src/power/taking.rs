@@ -1,5 +1,6 @@
 //! Rows that the file beside the store does not know, taken as they are since an operator says so: an earlier version of the program, which keeps no such file,
-//! ran on the store meanwhile. What each of them needs to have been signed for is held to that before; what cannot be told is not taken.
+//! ran on the store meanwhile. What each of them needs to have been signed for is held to that before; what cannot be told is not taken. And taking gives
+//! nobody anything: what they gave is ended.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +11,7 @@ use crate::error::LedgerError;
 use crate::hash::Hash;
 use crate::power::anchor::Anchor;
 use crate::power::book::{Limits, PowerBook, PowerError, PowerLedger};
-use crate::power::entry::{Act, Entry, PowerKind};
+use crate::power::entry::{Act, Entry};
 use crate::power::state::{Power, PowerState};
 use crate::power::voices::SKEW;
 use crate::power::vouched::Demands;
@@ -135,25 +136,29 @@ impl PowerBook {
         of.iter().filter_map(|n| self.powers.get(n)).collect()
     }
 
-    /// Ends those that were opened by a code, of which no signature says that anybody knew it: all of it or nothing. Returns how many there were. What is
-    /// appended has all entries before it be known.
+    /// Ends what these entries are about, as far as it is in force or waits: all of it or nothing. No signature says when something ended, so that nobody could
+    /// tell where an end was taken away; and what needed no signature anybody could have written who can write to the store. Returns how many there were. What
+    /// is appended has all entries before it be known.
     ///
     /// # Errors
     /// It is not written.
-    pub fn end_what_a_code_opened(
+    pub fn end_what_is_touched(
         &mut self,
         entries: &[Entry],
         reason: &str,
         by: &[String],
         now: Timestamp,
     ) -> Result<usize, PowerError> {
-        let is_it = |power: &&Power| {
-            let is_in_force = matches!(power.state, PowerState::InForce { .. });
-            power.asked.kind == PowerKind::BreakGlass && power.statement.is_none() && is_in_force
+        let why = || reason.to_owned();
+        let end = |power: &Power| match power.state {
+            PowerState::InForce { .. } => Some(Act::Ended { of: power.n, reason: why() }),
+            // Its rejection may have been taken away, too.
+            PowerState::Waiting { .. } | PowerState::Lapsed => Some(Act::Rejected { of: power.n, reason: why() }),
+            PowerState::Ended { .. } | PowerState::Rejected { .. } => None,
         };
-        let opened: Vec<u64> = self.touched_by(entries).into_iter().filter(is_it).map(|power| power.n).collect();
-        let ends = opened.iter().map(|of| Act::Ended { of: *of, reason: reason.to_owned() });
-        self.append(ends.collect(), by, now)?;
-        Ok(opened.len())
+        let ends: Vec<Act> = self.touched_by(entries).into_iter().filter_map(end).collect();
+        let ended = ends.len();
+        self.append(ends, by, now)?;
+        Ok(ended)
     }
 }

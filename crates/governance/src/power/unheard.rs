@@ -10,7 +10,7 @@ const TRIES: usize = 5;
 /// What helps, behind each reason why rows and anchor do not fit.
 const UNKNOWN: &str = "the file beside the store does not know it: somebody has written to the store, or an earlier version of the program ran on it \
      meanwhile; restore a backup, or, where it was that program, stop the gateway and say so with `portcullis access verify --take-as-it-is --reason TEXT`, \
-     which takes what was rightly signed, or needs no signature";
+     which takes what was rightly signed, or needs no signature, and ends what it gave";
 const CUT_OFF: &str = "what came behind it is not there any more, by the file beside the store: restore a backup";
 const GONE: &str = "it is not there any more, or is another one than this process has read: somebody has written to the store; restore a backup";
 

@@ -275,8 +275,8 @@ fn protect(headers: &mut HeaderMap) {
         (CACHE_CONTROL, "no-store"),
         (CONTENT_SECURITY_POLICY, "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"),
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        // With `no-referrer` browsers would send forms with the origin `null`.
-        (REFERRER_POLICY, "same-origin"),
+        // Proofs stand in addresses, on the hosts of applications, too: no application is told of them. With `no-referrer` browsers would send forms with the origin `null`.
+        (REFERRER_POLICY, "strict-origin"),
     ] {
         headers.entry(name).or_insert(HeaderValue::from_static(value));
     }

@@ -10,7 +10,8 @@ use crate::error::Trouble;
 
 /// Tables that are those of now, whatever an older store says: in it are sessions that were ended since, factors that were lost and removed,
 /// codes that were used, findings of audits whose suppression was lifted, and what was told since.
-const NEVER_BACK: [&str; 6] = ["session", "factor", "factor_attempt", "key_use", "audit_suppression", "audit_untold"];
+const NEVER_BACK: [&str; 7] =
+    ["session", "factor", "factor_attempt", "key_use", "audit_suppression", "audit_untold", "used_once"];
 /// The log as a whole, with what waits.
 const LOG: [&str; 5] = ["version", "blob", "change", "approval", "rollout"];
 /// Rows of the table `kept` that say that a backup was restored, which no start has told yet: their names go on with a number.

@@ -124,8 +124,15 @@ fn the_log_of_a_newer_store_goes_into_an_older_one_as_a_whole() {
         let factor = "INSERT INTO factor VALUES ('user:a', x'01', 1, 'app', 0, NULL, 1, ?1, NULL, 0, x'', 1)";
         db.execute(factor, [counter]).unwrap();
     }
+    let used = Connection::open(&path).unwrap();
+    used.execute("INSERT INTO used_once VALUES (x'01', 9)", []).unwrap();
+    drop(used);
     let mut older = Versions::open(&Settings { path: copy.clone() }).unwrap();
     assert_eq!(older.take_from(&path, false).unwrap(), Taken { power: true, changes: false });
+    let db = Connection::open(&copy).unwrap();
+    let used = db.query_row("SELECT count(*) FROM used_once", [], |row| row.get::<_, i64>(0)).unwrap();
+    assert_eq!(used, 1, "what a login confirmed once confirms nothing again");
+    drop(db);
     assert_eq!(older.last().unwrap().unwrap().0, 1, "the log is not asked for");
     let subjects = |path: &Path| {
         let db = Connection::open(path).unwrap();

@@ -69,3 +69,22 @@ fn a_queue_in_the_place_of_a_file_holds_nobody_up() {
     assert_eq!(decided.number, Number::Known(2));
     assert!(decided.alarm.unwrap().tampered, "what is on the disk was not approved");
 }
+
+/// Finding of 2026-11: a rollback waited for whoever writes to a queue in the place of `keys.toml`, and with it, after the second one, all of governance.
+#[test]
+fn a_queue_in_the_place_of_keys_holds_no_rollback_up() {
+    let place = Place::with("", "[[identity.api_key]]\nname = \"k\"\nheader = \"x-api-key\"\nfile = \"keys.toml\"\n");
+    let keys = place.folder.path().join("keys.toml");
+    std::fs::write(&keys, "version = 1\n").unwrap();
+    place.begin();
+    let proposed = Proposed { policy: Some(OTHER.to_owned()), files: None, by: by() };
+    let id = place.perform(Governed::Propose(proposed)).changes[0].id.clone();
+    place.perform(Governed::Activate { id, at_once: Some("x".to_owned()), unseen: None });
+    std::fs::remove_file(&keys).unwrap();
+    mknodat(CWD, &keys, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+    let who = Who::account(1_000, Some("ana"));
+    let refused = place.governing.wish_back(Some(1), &by(), &who).unwrap_err();
+    assert!(refused.contains("keys.toml: it is not a regular file"), "{refused}");
+    std::fs::remove_file(&keys).unwrap();
+    assert!(place.governing.wish_back(Some(1), &by(), &who).is_ok(), "one that is not there holds nothing");
+}
