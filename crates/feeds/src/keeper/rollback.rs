@@ -4,7 +4,7 @@
 //! can change a list a little each hour, give out the good one once, or a page, and only its owner knows when it is right again.
 
 use super::{Activate, Finding, Finished, Hold, Keeper, Notice, NoticeKind, Now, prefixes, save_acceptance, save_base};
-use crate::feed::{Base, FeedState, Held};
+use crate::feed::{Base, Feed, FeedState, Held};
 use crate::store::{self, Kind, Saved, age_of};
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -27,6 +27,15 @@ pub enum RollbackError {
 }
 
 impl Keeper {
+    /// The feeds that can be gone back from: of them a list of before is kept that is young enough.
+    pub fn can_go_back(&self, now: Now) -> Vec<Arc<str>> {
+        let can = |feed: &&Feed| {
+            let young = |before: &Saved| age_of(before.checked, now.wall) <= feed.settings.max_age;
+            feed.current.is_some() && feed.before.as_ref().is_some_and(young)
+        };
+        self.feeds.iter().filter(can).map(|feed| Arc::clone(&feed.settings.name)).collect()
+    }
+
     /// Puts the list before the one in force back, and holds that one back, and all that follow, until somebody accepts one.
     ///
     /// # Errors

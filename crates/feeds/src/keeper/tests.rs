@@ -728,8 +728,11 @@ fn somebody_goes_back_to_the_list_before_and_all_that_follows_is_held() {
     assert_eq!(bench.rollback(now(0.0)), Err(RollbackError::NothingBefore));
     bench.takes(&hosts(100), now(0.0));
     assert_eq!(bench.rollback(now(0.1)), Err(RollbackError::NothingBefore));
+    assert!(bench.keeper.can_go_back(now(0.1)).is_empty());
     bench.takes(&hosts(101), now(1.0));
     bench.restart(now(1.5));
+    assert_eq!(bench.keeper.can_go_back(now(1.5)), ["partner".into()]);
+    assert!(bench.keeper.can_go_back(now(24.5)).is_empty(), "it is too old then");
     let finished = bench.rollback(now(2.0)).unwrap();
     assert_eq!((kinds(&finished.notices), bench.in_force()), (vec![NoticeKind::Updated], Some((100, false))));
     assert!(finished.message.contains(&**hosts(101).sha256()), "{finished:?}");
@@ -738,6 +741,7 @@ fn somebody_goes_back_to_the_list_before_and_all_that_follows_is_held() {
         Err(RollbackError::NothingBefore),
         "the one that is held is none to go back to"
     );
+    assert!(bench.keeper.can_go_back(now(2.1)).is_empty());
     let held = |bench: &Bench, at: Now| {
         bench.report(at).held.map(|held| (u32::try_from(held.entries).unwrap(), held.findings.last().unwrap().hold))
     };
