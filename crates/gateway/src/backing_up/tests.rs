@@ -134,7 +134,7 @@ fn the_lists_of_a_feed_are_restored_together_or_not_at_all() {
     }
     fs::write(to.join("one-1.good"), "now").unwrap();
     fs::write(to.join("third-3.new"), "cut").unwrap();
-    super::restoring::lay_lists(&from, &to).unwrap();
+    restoring::lay_lists(&from, &to).unwrap();
     let mut there: Vec<_> = fs::read_dir(&to).unwrap().map(|file| file.unwrap().file_name()).collect();
     there.sort();
     assert_eq!(there, ["one-1.good", "other-2.before", "other-2.good", "third-3.good", "third-3.new"]);
