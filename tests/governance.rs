@@ -26,7 +26,7 @@ use serde_json::Value;
 use crate::harness::{Gateway, NO_BANS, Site, of_kind, portcullis};
 
 const STORE: &str = "[store]\npath = \"state.db\"\n";
-const GOVERNED: &str = "[governance]\nrequired = true\n";
+pub(crate) const GOVERNED: &str = "[governance]\nrequired = true\n";
 
 /// Alice may read by being in finance.
 const FINANCE: &str = r#"
@@ -131,7 +131,7 @@ fn governed(upstream: &Upstream) -> (Site, String, [String; 3]) {
 }
 
 /// Begins governance, and returns the keys of ana, ben and cem.
-fn begun(site: &Site) -> [String; 3] {
+pub(crate) fn begun(site: &Site) -> [String; 3] {
     let keys = ["ana", "ben", "cem"].map(|person| key_of(site, person));
     let approvers = ["ana,unix:aw", "ben", "cem"].map(|names| {
         let person = names.split(',').next().unwrap();
@@ -145,7 +145,7 @@ fn begun(site: &Site) -> [String; 3] {
 
 /// Proposes what is on the disk, and returns the id.
 #[track_caller]
-fn propose(site: &Site, author: &str) -> String {
+pub(crate) fn propose(site: &Site, author: &str) -> String {
     let answer = json(site, &["policy", "propose", "--author", author, "--reason", "a change"]);
     answer["changes"][0]["id"].as_str().unwrap().to_owned()
 }
@@ -161,7 +161,7 @@ fn impact(site: &Site, change: &str) -> String {
 
 /// Approves a change, whatever was foreseen of it.
 #[track_caller]
-fn approve(site: &Site, change: &str, key: &str) -> String {
+pub(crate) fn approve(site: &Site, change: &str, key: &str) -> String {
     let impact = impact(site, change);
     run(site, &["policy", "approve", change, "--key", key, "--acknowledge", &impact], 0)
 }

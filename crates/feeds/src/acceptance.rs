@@ -20,6 +20,8 @@ pub(crate) struct Acceptance {
     pub(crate) standing: Option<Standing>,
     /// The entries that have had their list in force. No more than there are entries.
     used: Vec<Arc<str>>,
+    /// Somebody went back to the list before, and has accepted none since: whatever the source gives out in between does not lift that.
+    pub(crate) rolled_back: bool,
 }
 
 /// An entry that has an effect.
@@ -39,6 +41,8 @@ pub(crate) struct Uses {
     /// The list of this file was in force before; else it is none.
     has_before: bool,
     used: Vec<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    rolled_back: bool,
 }
 
 impl Acceptance {
@@ -66,6 +70,15 @@ impl Acceptance {
         self.standing = Some(Standing { by, before });
     }
 
+    /// Somebody went back from that list: everything is held back from now on, that list also where an entry accepts it that never had to count.
+    pub(crate) fn roll_back(&mut self, settings: &FeedSettings, gone: &List) {
+        if self.accepts(settings, gone) {
+            self.used.push(Arc::clone(gone.sha256()));
+        }
+        self.standing = None;
+        self.rolled_back = true;
+    }
+
     /// Forgets what became of entries that these settings do not have: whoever writes one again, accepts again. Says whether there was any.
     pub(crate) fn prune(&mut self, settings: &FeedSettings) -> bool {
         let before = self.used.len();
@@ -75,7 +88,7 @@ impl Acceptance {
 
     /// Writes it, where there is anything to write.
     pub(crate) fn save(&self, folder: &Path, settings: &FeedSettings) -> io::Result<()> {
-        if self.standing.is_none() && self.used.is_empty() {
+        if self.standing.is_none() && self.used.is_empty() && !self.rolled_back {
             return store::remove(folder, &settings.name, Kind::Accepted);
         }
         let before = self.standing.as_ref().and_then(|standing| standing.before.clone());
@@ -83,6 +96,7 @@ impl Acceptance {
             standing: self.standing.as_ref().map(|standing| standing.by.to_string()),
             has_before: before.is_some(),
             used: self.used.iter().map(ToString::to_string).collect(),
+            rolled_back: self.rolled_back,
         };
         let nothing = || Saved {
             list: Arc::new(List::new(&[])),
@@ -101,11 +115,12 @@ impl Acceptance {
         };
         let before = uses.has_before.then_some(saved);
         let used = uses.used.iter().take(FeedSettings::MOST_ACCEPTED).map(|used| used.as_str().into()).collect();
-        Ok(Self { standing: uses.standing.map(|by| Standing { by: by.into(), before }), used })
+        let standing = uses.standing.map(|by| Standing { by: by.into(), before });
+        Ok(Self { standing, used, rolled_back: uses.rolled_back })
     }
 
-    /// Where nobody knows: no entry counts before it is written anew.
+    /// Where nobody knows: no entry counts before it is written anew, and somebody may have gone back to the list before.
     pub(crate) fn unknown(settings: &FeedSettings) -> Self {
-        Self { standing: None, used: settings.accepted.to_vec() }
+        Self { standing: None, used: settings.accepted.to_vec(), rolled_back: true }
     }
 }

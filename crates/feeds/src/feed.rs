@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::acceptance::Acceptance;
-use crate::guard::{Finding, Hold};
+use crate::guard::Finding;
 use crate::list::List;
 use crate::obtain::Validators;
 use crate::settings::{FeedSettings, OnStale};
@@ -85,6 +85,8 @@ pub struct Report {
     pub error: Option<(Timestamp, String)>,
     /// The update that is held back.
     pub held: Option<HeldReport>,
+    /// Somebody went back to the list before, and has accepted none since: every other list is held back.
+    pub rolled_back: bool,
     /// How updates went.
     pub counts: Counts,
 }
@@ -258,8 +260,7 @@ impl Feed {
 
     /// Whether somebody went back to the list before, and has accepted none since.
     pub(crate) fn is_rolled_back(&self) -> bool {
-        let findings = self.held.iter().flat_map(|held| &held.findings);
-        findings.into_iter().any(|finding| finding.hold == Hold::RolledBack)
+        self.acceptance.rolled_back
     }
 
     /// The list that is held back though it was accepted in advance: it was there before anybody accepted it.
@@ -411,6 +412,7 @@ impl Feed {
             next: if self.running { Duration::ZERO } else { self.next.saturating_sub(now.steady) },
             error: self.error.clone(),
             held: self.held.as_ref().map(|held| self.held_report(held, approved)),
+            rolled_back: self.is_rolled_back(),
             counts: self.counts,
         }
     }

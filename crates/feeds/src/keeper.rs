@@ -222,8 +222,10 @@ impl Keeper {
             Ok(Took::NotModified(of)) => self.not_modified(index, of.as_deref(), now, activate),
             Ok(Took::List { list, validators }) => self.take(index, list, validators, denied, now, activate),
             Err(JobError::Parse(ParseError::Page)) => {
-                let finding = Finding { hold: Hold::Page, message: ParseError::Page.to_string() };
-                self.hold(index, None, Validators::default(), vec![finding], now)
+                let page = Finding { hold: Hold::Page, message: ParseError::Page.to_string() };
+                let rolled_back = self.feeds.get(index).filter(|feed| feed.is_rolled_back());
+                let findings = [page].into_iter().chain(rolled_back.map(|_| rollback::finding())).collect();
+                self.hold(index, None, Validators::default(), findings, now)
             }
             Err(error) => self.fail(index, error.to_string(), now),
         }
@@ -287,6 +289,10 @@ impl Keeper {
     ) -> Result<Finished, AcceptError> {
         let index = self.feeds.iter().position(|feed| *feed.settings.name == *name).ok_or(AcceptError::Unknown)?;
         let feed = self.feeds.get_mut(index).ok_or(AcceptError::Unknown)?;
+        let is_in_force = feed.current.as_ref().is_some_and(|current| **current.list.sha256() == *sha256);
+        if feed.held.is_none() && feed.is_rolled_back() && is_in_force {
+            return Ok(self.follow_again(index));
+        }
         let held = feed.held.as_ref().ok_or(AcceptError::NothingHeld)?;
         let list = Arc::clone(held.list.as_ref().ok_or(AcceptError::NoList)?);
         if **list.sha256() != *sha256 {
@@ -364,6 +370,7 @@ impl Keeper {
                     Accepting::Somebody => acceptance.standing = None,
                     Accepting::Entry => acceptance.use_up(Arc::clone(accepted.sha256()), before),
                 }
+                acceptance.rolled_back = false;
                 feed.acceptance = acceptance;
                 feed.base = Some(Base::new(accepted, now));
                 save_base(&self.folder, feed) + &save_acceptance(&self.folder, feed)
@@ -454,6 +461,9 @@ impl Keeper {
         feed.held = None;
         let name = Arc::clone(&feed.settings.name);
         let mut message = format!("the list of the network {name} is still the same");
+        if let (true, Some(current)) = (feed.is_rolled_back(), feed.current.as_ref()) {
+            message.push_str(&rollback::in_words(&name, current.list.sha256()));
+        }
         let saved = if differs || feed.is_save_due(now) { save(&folder, feed, now) } else { Ok(()) };
         let saved = saved.and_then(|()| store::remove(&folder, &name, Kind::Held));
         if let Err(error) = saved {

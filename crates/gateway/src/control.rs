@@ -243,8 +243,13 @@ impl Gateway for Operated {
 
     fn roll_calibration_back(&self) -> Result<Done, Problem> {
         if self.is_calibrated_by_policy() {
-            let remedy =
-                "propose one whose `calibration` in [risk] names another, or `policy rollback` to a version that does";
+            let remedy = match self.running.shared().risk.calibration_before().flatten() {
+                Some(before) => format!("propose a policy whose [risk] says `{}`", line_for(&before)),
+                // One that merely names none has the one that was put in force last.
+                None => "propose a policy whose [risk] names another `calibration`, or leaves `step_up_budget` out and names none: then the \
+                         built-in thresholds hold"
+                    .to_owned(),
+            };
             return Err(problem(format!("{}: {remedy}", self.by_policy())));
         }
         let before = self.running.take_calibration_back().map_err(|error| problem(error.to_string()))?;

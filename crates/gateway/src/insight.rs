@@ -6,6 +6,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use portcullis_identity::Authenticator;
 use portcullis_insight::spike::{Due, Explained, Parts, Remembered};
 use portcullis_insight::{
     Answered, Outlook, Preview, Sample, SampleLimits, Seen, SpikeSettings, Stamped, Watch, Watched, preview,
@@ -17,7 +18,7 @@ use portcullis_risk::Actor;
 use portcullis_store::SpikeBook;
 
 use crate::governing::Governing;
-use crate::spiking::{self, Begun, Spike, Spiking};
+use crate::spiking::{self, Begun, Spike, Spiking, WaysBack};
 use crate::turns::Turns;
 use crate::yielding::{Priority, aside, idling};
 
@@ -62,6 +63,8 @@ struct Kept {
     spiking: Option<Mutex<Spiking>>,
     /// What watches a version that is rolled out, while one is. Held for moments, and by no request.
     watch: Mutex<Option<Watch>>,
+    /// Who knows which ways back there are.
+    ways: WaysBack,
     shared: Arc<Shared>,
 }
 
@@ -73,13 +76,14 @@ impl Insight {
     pub(crate) fn start(
         limits: SampleLimits,
         spike: Option<(SpikeSettings, Begun)>,
-        governing: Option<&Arc<Governing>>,
+        ways: WaysBack,
         shared: &Arc<Shared>,
     ) -> std::io::Result<Self> {
         let spiking = spike.map(|(settings, begun)| Spiking::new(settings, begun, shared));
         let (spiking, book) = spiking.map_or((None, None), |(spiking, book)| (Some(Mutex::new(spiking)), book));
         let sample = Mutex::new(Sample::new(limits));
-        let kept = Arc::new(Kept { sample, spiking, watch: Mutex::default(), shared: Arc::clone(shared) });
+        let governing = ways.governing.clone();
+        let kept = Arc::new(Kept { sample, spiking, watch: Mutex::default(), ways, shared: Arc::clone(shared) });
         let stop = Arc::new(AtomicBool::new(false));
         let (taking, stopped) = (Arc::clone(&kept), Arc::clone(&stop));
         let thread = thread::Builder::new().name("insight".to_owned()).spawn(move || {
@@ -98,10 +102,8 @@ impl Insight {
             reading: Turns::default(),
         };
         if let Some(mut book) = book {
-            let governing = governing.cloned();
-            let thread = thread::Builder::new()
-                .name("spikes".to_owned())
-                .spawn(move || kept.keep_spikes(&mut book, governing.as_deref(), &stop))?;
+            let keeping = move || kept.keep_spikes(&mut book, governing.as_deref(), &stop);
+            let thread = aside("spikes", Priority::Low, keeping)?;
             insight.threads().push(thread);
         }
         Ok(insight)
@@ -188,10 +190,10 @@ impl Insight {
         }
     }
 
-    /// Another configuration comes into force in a moment, with this around its policy.
-    pub(crate) fn read_anew(&self, parts: Parts) {
+    /// Another configuration comes into force in a moment, with this around its policy: it is known by its authenticator.
+    pub(crate) fn read_anew(&self, parts: Parts, authenticator: &Arc<Authenticator>) {
         if let Some(mut spiking) = self.kept.spiking() {
-            spiking.read_anew(parts);
+            spiking.read_anew(parts, authenticator);
         }
     }
 
@@ -291,7 +293,8 @@ impl Kept {
         let due = spiking().tick(&self.shared);
         let Some(due) = due else { return };
         let (theirs, sample) = (due.clone(), self.sample().look_back());
-        match aside("explain", Priority::Low, move || theirs.explain(&sample)) {
+        let (ways, shared) = (self.ways.clone(), Arc::clone(&self.shared));
+        match aside("explain", Priority::Low, move || theirs.explain(&sample, &ways.now(&shared))) {
             Ok(work) => *explaining = Some(Explaining { due, work }),
             Err(error) => {
                 tracing::warn!(%error, "a spike of refusals is not explained: there is no thread");

@@ -17,8 +17,6 @@ use jiff::Timestamp;
 use portcullis_config::Loaded;
 use portcullis_events::{AccessLog, Event, EventKind, Recorder, Tracer};
 use portcullis_identity::session::Sessions;
-use portcullis_insight::SpikeSettings;
-use portcullis_insight::spike::Versions;
 use portcullis_proxy::data_plane::{Control, Inherited};
 use portcullis_proxy::settings::ShutdownSettings;
 use portcullis_proxy::{DataPlane, Sampling, Shared, UsageLanes};
@@ -42,7 +40,7 @@ use crate::locating::tell;
 use crate::logins::Logins;
 use crate::pages::OwnPages;
 use crate::revoking::Revoking;
-use crate::spiking::{self, parts_of};
+use crate::spiking::{self, WaysBack, parts_of};
 
 pub(crate) use error::StartError;
 
@@ -154,13 +152,10 @@ impl Running {
         let kept = database.map(|database| Kept::start(database, &shared)).transpose().map_err(StartError::Keeping)?;
         let data_plane =
             DataPlane::start(&fixed.process, &shared, inherited).map_err(|error| StartError::DataPlane { error })?;
-        let versions = match &governing {
-            None => Versions::NotKept,
-            Some(governing) if governing.is_required() => Versions::Approved,
-            Some(_) => Versions::Kept,
-        };
-        let spike = fixed.spike.map(|settings| (SpikeSettings { versions, ..settings }, spikes));
-        let insight = fixed.sample.map(|limits| Insight::start(limits, spike, governing.as_ref(), &shared));
+        let feeds = Arc::new(feeds);
+        let ways = WaysBack { governing: governing.clone(), feeds: Arc::clone(&feeds) };
+        let spike = fixed.spike.map(|settings| (settings, spikes));
+        let insight = fixed.sample.map(|limits| Insight::start(limits, spike, ways, &shared));
         let insight = insight.transpose().map_err(StartError::Insight)?.map(Arc::new);
         let auditing =
             begun.map(|(begun, facts)| Auditing::start(begun, facts, governing.clone(), insight.clone(), &shared));
@@ -179,7 +174,7 @@ impl Running {
             data_plane: Mutex::new(Some(data_plane)),
             fixed,
             reloads: Arc::new(reloads),
-            feeds: Arc::new(feeds),
+            feeds,
             keys: Arc::new(keys),
             kept: kept.map(Arc::new),
             revoking,
@@ -339,7 +334,7 @@ impl Running {
         let (snapshot, settled) = calibrated(snapshot, &self.shared.risk);
         let authenticator = Arc::clone(&snapshot.authenticator);
         if let Some(insight) = &self.insight {
-            insight.read_anew(parts);
+            insight.read_anew(parts, &authenticator);
         }
         self.shared.replace(snapshot);
         settle(self.governing.as_deref(), &self.shared);

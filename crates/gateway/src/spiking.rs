@@ -2,6 +2,7 @@
 
 mod keeping;
 mod states;
+mod ways;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use uuid::Uuid;
 
 pub(crate) use keeping::{Begun, Unsaved, found_in, parts_of};
 pub(crate) use states::State;
+pub(crate) use ways::WaysBack;
 
 use crate::governing::Governing;
 
@@ -46,8 +48,11 @@ pub(crate) struct Spiking {
     /// The one that `in_force` was made of: another one may be at the same place once it is gone.
     authenticator: Arc<portcullis_identity::Authenticator>,
     found: VecDeque<Spike>,
-    /// What was read around the policy last. It is in force as soon as another configuration is.
+    /// What is around the policy in force.
     parts: Parts,
+    /// What comes into force around the next one, and the authenticator by which that is known: until then other policies may come, of lists, of
+    /// thresholds or of a rollout.
+    coming: Option<(Arc<portcullis_identity::Authenticator>, Parts)>,
     /// What was in force lately, the oldest first; of earlier processes, too.
     states: Vec<State>,
     states_changed: bool,
@@ -72,6 +77,7 @@ impl Spiking {
             authenticator: Arc::clone(&snapshot.authenticator),
             found: known.found.into(),
             parts,
+            coming: None,
             states,
             states_changed: true,
             unwritten: Vec::new(),
@@ -90,8 +96,8 @@ impl Spiking {
     }
 
     /// Another configuration comes into force in a moment, with this around its policy.
-    pub(crate) fn read_anew(&mut self, parts: Parts) {
-        self.parts = parts;
+    pub(crate) fn read_anew(&mut self, parts: Parts, authenticator: &Arc<portcullis_identity::Authenticator>) {
+        self.coming = Some((Arc::clone(authenticator), parts));
     }
 
     /// A provider does not have some of its keys any more.
@@ -157,6 +163,9 @@ impl Spiking {
         let is_read_anew = !Arc::ptr_eq(&snapshot.authenticator, &self.authenticator);
         let reading = self.in_force.reading + usize::from(is_read_anew);
         let staged = snapshot.staged.as_ref().map(|staged| Arc::clone(&staged.policy));
+        if let Some((_, parts)) = self.coming.take_if(|(coming, _)| Arc::ptr_eq(coming, &snapshot.authenticator)) {
+            self.parts = parts;
+        }
         let parts = self.parts.clone();
         let now = InForce { policy: Arc::clone(&snapshot.policy), staged, reading, parts };
         let before = std::mem::replace(&mut self.in_force, now);

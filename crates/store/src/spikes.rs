@@ -77,14 +77,17 @@ impl SpikeBook {
         packed.map(|packed| self.unpacked(&packed)).transpose()
     }
 
-    /// Keeps something under a name, in the place of what was.
+    /// Keeps something under a name, in the place of what was. What is there already is not written.
     ///
     /// # Errors
     /// The store cannot be written.
     pub fn keep(&self, name: &str, value: &[u8]) -> Result<(), StoreError> {
         let packed = pack(value).map_err(|error| self.error(Trouble::File(error)))?;
-        let kept =
-            self.db.execute("INSERT OR REPLACE INTO spike_known (name, value) VALUES (?1, ?2)", params![name, packed]);
+        let kept = self.db.execute(
+            "INSERT INTO spike_known (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = excluded.value
+             WHERE value IS NOT excluded.value",
+            params![name, packed],
+        );
         kept.map(drop).map_err(|error| self.error(error))
     }
 
@@ -171,6 +174,9 @@ mod tests {
         assert_eq!(book.known("usual").unwrap(), None);
         book.keep("usual", b"one").unwrap();
         book.keep("usual", b"other").unwrap();
+        let changes = book.db.total_changes();
+        book.keep("usual", b"other").unwrap();
+        assert_eq!(book.db.total_changes(), changes, "the same is not written again");
         book.keep("familiar", b"").unwrap();
         assert_eq!(book.known("usual").unwrap().unwrap(), b"other");
         assert_eq!(book.known("familiar").unwrap().unwrap(), b"");

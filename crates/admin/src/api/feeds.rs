@@ -37,6 +37,9 @@ pub struct Feed {
     pub error: Option<FeedError>,
     /// The update that is held back.
     pub held: Option<HeldUpdate>,
+    /// Somebody went back to the list before, and has accepted none since: every other list is held back.
+    #[serde(default)]
+    pub rolled_back: bool,
     /// Updates that put a new list in force.
     pub updated: u64,
     /// That found the same list.

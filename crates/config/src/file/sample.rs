@@ -42,5 +42,5 @@ pub(crate) fn read_spike(root: &Section<'_>) -> Option<SpikeSettings> {
     let min_excess = section.or("min_excess", Integer(EXCESS), default.min_excess);
     let lookback = section.or("lookback", Time::within("1m", "1d"), default.lookback);
     section.finish();
-    enabled.then_some(SpikeSettings { bucket, min_excess, lookback, ..SpikeSettings::default() })
+    enabled.then_some(SpikeSettings { bucket, min_excess, lookback })
 }

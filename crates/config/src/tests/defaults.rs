@@ -256,7 +256,6 @@ rotate_compress = false
         bucket: Duration::from_secs(2),
         min_excess: 7,
         lookback: Duration::from_secs(300),
-        ..Default::default()
     };
     assert_eq!(loaded.spike, Some(spike));
     assert_eq!((&*loaded.events.node, loaded.events.cluster.as_deref()), ("n", Some("c")));

@@ -1,10 +1,10 @@
 //! Going back to the list before: somebody has seen what the one in force does.
 //!
-//! From then on every other list is held back until somebody accepts one, or the source gives out again what is in force: whoever has got hold of a
-//! source can change a list a little each hour, and only its owner knows when it is right again.
+//! From then on every other list is held back until somebody accepts one, whatever the source gives out in between: whoever has got hold of a source
+//! can change a list a little each hour, give out the good one once, or a page, and only its owner knows when it is right again.
 
 use super::{Activate, Finding, Finished, Hold, Keeper, Notice, NoticeKind, Now, prefixes, save_acceptance, save_base};
-use crate::feed::{Base, FeedState, Held};
+use crate::feed::{Base, Feed, FeedState, Held};
 use crate::store::{self, Kind, Saved, age_of};
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -27,6 +27,15 @@ pub enum RollbackError {
 }
 
 impl Keeper {
+    /// The feeds that can be gone back from: of them a list of before is kept that is young enough.
+    pub fn can_go_back(&self, now: Now) -> Vec<Arc<str>> {
+        let can = |feed: &&Feed| {
+            let young = |before: &Saved| age_of(before.checked, now.wall) <= feed.settings.max_age;
+            feed.current.is_some() && feed.before.as_ref().is_some_and(young)
+        };
+        self.feeds.iter().filter(can).map(|feed| Arc::clone(&feed.settings.name)).collect()
+    }
+
     /// Puts the list before the one in force back, and holds that one back, and all that follow, until somebody accepts one.
     ///
     /// # Errors
@@ -42,13 +51,22 @@ impl Keeper {
             return Err(RollbackError::TooOld(age.as_secs()));
         }
         let folder = self.folder.clone();
+        let was = feed.acceptance.clone();
+        let mut acceptance = was.clone();
+        acceptance.roll_back(&feed.settings, &gone.list);
+        // That it is held back is on the disk before it is in force: whoever is killed in between holds back what follows.
+        let settings = Arc::clone(&feed.settings);
+        let fact = acceptance.save(&folder, &settings);
         let Saved { list, validators, checked, .. } = before;
-        self.put_in_force(index, Arc::clone(&list), validators, checked, now, activate)
-            .map_err(RollbackError::Activation)?;
+        self.put_in_force(index, Arc::clone(&list), validators, checked, now, activate).map_err(|why| {
+            // Nothing has changed; where that cannot be written, the next start holds back what it need not.
+            let _ = was.save(&folder, &settings);
+            RollbackError::Activation(why)
+        })?;
         let Some(feed) = self.feeds.get_mut(index) else { return Err(RollbackError::Unknown) };
         // What was in force is none to go back to.
         feed.before = None;
-        feed.acceptance.standing = None;
+        feed.acceptance = acceptance;
         feed.base = Some(Base::new(Arc::clone(&list), now));
         if let Some(current) = feed.current.as_mut() {
             current.whole = None;
@@ -59,13 +77,14 @@ impl Keeper {
         let (sha256, entries) = (Arc::clone(gone.list.sha256()), gone.list.len());
         let mut message = format!(
             "the network {name} has the list before again, {}, sha256 {}; the one that was in force is held back, {}, sha256 {sha256}, \
-             and so is all that follows, until the source gives out again what is in force or `portcullis feed accept` takes one",
+             and so is all that follows, until `portcullis feed accept` takes one",
             prefixes(list.len()),
             list.sha256(),
             prefixes(entries),
         );
         let held = Saved { changed: now.wall, findings: findings.clone(), ..gone };
-        let saved = store::save(&folder, &feed.settings, Kind::Held, &held)
+        let saved = fact
+            .and_then(|()| store::save(&folder, &feed.settings, Kind::Held, &held))
             .and_then(|()| store::remove(&folder, &feed.settings.name, Kind::Before));
         if let Err(error) = saved {
             let _ = write!(message, "; it could not be kept on disk: {error}");
@@ -78,6 +97,26 @@ impl Keeper {
         let notice = Notice { feed: Arc::clone(&feed), kind: NoticeKind::Updated, message: message.clone() };
         Ok(Finished { feed, is_current: false, message, notices: vec![notice] })
     }
+}
+
+impl Keeper {
+    /// The list in force was looked at, and the source, which gives it out again: it is followed from now on.
+    pub(super) fn follow_again(&mut self, index: usize) -> Finished {
+        let Some(feed) = self.feeds.get_mut(index) else { return Finished::nothing() };
+        feed.acceptance.rolled_back = false;
+        let name = Arc::clone(&feed.settings.name);
+        let mut message =
+            format!("the list in force of the network {name} is accepted, and its source is followed again");
+        message += &save_acceptance(&self.folder, feed);
+        Finished { feed: name, is_current: true, message, notices: Vec::new() }
+    }
+}
+
+/// That everything else is held back, beside the list in force.
+pub(super) fn in_words(name: &str, sha256: &str) -> String {
+    format!(
+        "; somebody went back to it, and every other one is held back: `portcullis feed accept {name} --sha256 {sha256}` follows the source again"
+    )
 }
 
 /// Why lists are held back after that.

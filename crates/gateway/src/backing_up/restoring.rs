@@ -1,5 +1,6 @@
 //! A backup in the place of a store: what of the store that was there is kept, and what has to be wanted, or approved.
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -426,14 +427,26 @@ fn put_in_place(
         HeadFile::beside(store).write(head)?;
     }
     if let Some(feeds) = restoring.feeds {
-        for (name, path) in lists(&checked.folder.path().join(FEEDS)) {
-            let to = feeds.join(name.trim_start_matches("feeds/"));
-            // A list that is there is newer.
-            if !to.exists() {
-                let copied = fs::create_dir_all(feeds).and_then(|()| fs::copy(&path, &to));
-                copied.map_err(BackingUpError::io(&to))?;
-            }
-        }
+        lay_lists(&checked.folder.path().join(FEEDS), feeds)?;
     }
     Ok(aside)
+}
+
+/// Puts the lists of a backup where there are none. A feed's files belong together: where one of them is there it is newer, and what is not there beside
+/// it is not by intention, as the list before one that somebody went back from.
+pub(super) fn lay_lists(from: &Path, feeds: &Path) -> Result<(), BackingUpError> {
+    let of = |name: &str| {
+        name.trim_start_matches("feeds/").rsplit_once('.').map_or_else(|| name.to_owned(), |(feed, _)| feed.to_owned())
+    };
+    // A draft is none: whoever was killed left it behind.
+    let there: HashSet<String> =
+        lists(feeds).into_iter().filter(|(name, _)| !name.ends_with(".new")).map(|(name, _)| of(&name)).collect();
+    for (name, path) in lists(from) {
+        let to = feeds.join(name.trim_start_matches("feeds/"));
+        if !there.contains(&of(&name)) && !to.exists() {
+            let copied = fs::create_dir_all(feeds).and_then(|()| fs::copy(&path, &to));
+            copied.map_err(BackingUpError::io(&to))?;
+        }
+    }
+    Ok(())
 }

@@ -127,3 +127,22 @@ fn backups_that_are_asked_for_push_out_only_one_another_and_a_name_leads_nowhere
         assert!(error.to_string().starts_with("there is no backup"), "{name}: {error}");
     }
 }
+
+/// A list before that is gone because somebody went back to it does not come back beside the list of now.
+#[test]
+fn the_lists_of_a_feed_are_restored_together_or_not_at_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let (from, to) = (folder.path().join("from"), folder.path().join("to"));
+    fs::create_dir_all(&from).unwrap();
+    fs::create_dir_all(&to).unwrap();
+    for name in ["one-1.good", "one-1.before", "one-1.held", "other-2.good", "other-2.before", "third-3.good"] {
+        fs::write(from.join(name), "then").unwrap();
+    }
+    fs::write(to.join("one-1.good"), "now").unwrap();
+    fs::write(to.join("third-3.new"), "cut").unwrap();
+    restoring::lay_lists(&from, &to).unwrap();
+    let mut there: Vec<_> = fs::read_dir(&to).unwrap().map(|file| file.unwrap().file_name()).collect();
+    there.sort();
+    assert_eq!(there, ["one-1.good", "other-2.before", "other-2.good", "third-3.good", "third-3.new"]);
+    assert_eq!(fs::read_to_string(to.join("one-1.good")).unwrap(), "now");
+}

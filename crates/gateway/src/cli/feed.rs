@@ -89,6 +89,11 @@ fn listed(feeds: &[Feed]) -> String {
         if let Some(error) = &feed.error {
             lines.push(format!("\n{name}: failed at {}: {}", safe(&error.at), safe(&error.why)));
         }
+        if feed.rolled_back && feed.held.is_none() {
+            let sha256 = safe(feed.sha256.as_deref().unwrap_or_default());
+            lines.push(format!("\n{name}: somebody went back to this list: every other one is held back"));
+            lines.push(format!("  `portcullis feed accept {name} --sha256 {sha256}` follows the source again"));
+        }
         if let Some(held) = &feed.held {
             lines.push(format!("\n{name}: an update is held back since {}", safe(&held.since)));
             lines.extend(held.reasons.iter().map(|reason| format!("  {}", safe(reason))));

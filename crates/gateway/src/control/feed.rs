@@ -17,6 +17,7 @@ pub(crate) fn shown(report: Report) -> Feed {
         next_s: report.next.as_secs(),
         error: report.error.map(|(at, why)| FeedError { at: format!("{at:.0}"), why }),
         held: report.held.map(held),
+        rolled_back: report.rolled_back,
         updated: report.counts.updated,
         unchanged: report.counts.unchanged,
         held_back: report.counts.held,

@@ -15,6 +15,8 @@ use super::states::State;
 const USUAL: &str = "usual";
 const REMEMBERED: &str = "remembered";
 const STATES: &str = "states";
+/// When it was usual is kept by the hour, in seconds: so that what is usual still is not written anew.
+const HOUR: i64 = 3_600;
 /// What was usual so long ago may not be any more.
 const USUAL_FOR: SignedDuration = SignedDuration::from_hours(7 * 24);
 
@@ -153,7 +155,7 @@ pub(super) fn write(book: &mut SpikeBook, unsaved: &Unsaved, now: Timestamp) -> 
         keep(book, STATES, states)?;
     }
     if let Some(usual) = unsaved.usual {
-        keep(book, USUAL, &UsualThen { at: now.as_second(), usual })?;
+        keep(book, USUAL, &UsualThen { at: now.as_second() / HOUR * HOUR, usual })?;
     }
     for Spike { id, explained, .. } in &unsaved.found {
         let report = serde_json::to_vec(explained).map_err(|error| error.to_string())?;

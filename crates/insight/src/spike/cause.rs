@@ -13,12 +13,13 @@ use crate::spike::SpikeSettings;
 use crate::spike::answered::Upstreams;
 use crate::spike::blind::{self, Sight};
 use crate::spike::bystanders::Bystanders;
-use crate::spike::changes::{ChangeKind, RecentChange, Versions};
+use crate::spike::changes::{ChangeKind, RecentChange};
 use crate::spike::classes::{Circumstances, Class};
 use crate::spike::familiar::Familiar;
 use crate::spike::fix;
 use crate::spike::remembered::Remembered;
-use crate::spike::report::{Cause, CauseKind, Explained};
+use crate::spike::report::{Cause, CauseKind, Explained, Fix};
+use crate::spike::ways::Ways;
 use crate::words::{counted, number};
 
 /// The time of a spike, and how much it is.
@@ -45,11 +46,11 @@ const NAMED: u64 = 2;
 /// Causes that are named.
 const CAUSES: usize = 3;
 
-/// Explains a spike. `changes` are those of the last while, the oldest first; `remembered` is whoever was let in before the process began.
+/// Explains a spike. `changes` are those of the last while, the oldest first; `ways` the ways back that there are; `remembered` is whoever was let in before the process began.
 pub fn explain(
     window: &Window,
     (sample, remembered): (&Outlook, &Remembered),
-    changes: &[RecentChange],
+    (changes, ways): (&[RecentChange], &Ways),
     settings: &SpikeSettings,
 ) -> Explained {
     let Window { onset, until, .. } = *window;
@@ -86,7 +87,7 @@ pub fn explain(
         causes.push((class.clone(), observed.saturating_sub(expected).min(excess)));
     }
     causes.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.order().cmp(&b.0.order())));
-    let teller = Teller { excess, until, versions: settings.versions, sample, circumstances: &circumstances };
+    let teller = Teller { excess, until, ways, all: changes, sample, circumstances: &circumstances };
     let mut left = excess;
     let mut named = Vec::new();
     for (class, requests) in causes {
@@ -125,7 +126,9 @@ fn part(whole: u64, some: usize, all: usize) -> u64 {
 struct Teller<'s> {
     excess: u64,
     until: Timestamp,
-    versions: Versions,
+    ways: &'s Ways,
+    /// All changes, also those that came later.
+    all: &'s [RecentChange],
     sample: &'s Outlook,
     circumstances: &'s Circumstances<'s>,
 }
@@ -215,12 +218,7 @@ impl Teller<'_> {
         }
     }
 
-    fn change(
-        &self,
-        change: &RecentChange,
-        seens: &[&Seen],
-        who: &str,
-    ) -> (CauseKind, String, Option<crate::spike::report::Fix>) {
+    fn change(&self, change: &RecentChange, seens: &[&Seen], who: &str) -> (CauseKind, String, Option<Fix>) {
         let rule = fix::due_to(change, seens);
         let [before, after] = [&change.before, &change.after].map(|policy| fix::short(policy));
         let (kind, what) = match change.kind {
@@ -247,14 +245,7 @@ impl Teller<'_> {
                     named(&change.before),
                     change.at
                 );
-                let fix = fix::of_change(
-                    change,
-                    seens,
-                    self.sample,
-                    self.circumstances.familiar,
-                    (self.versions, self.until),
-                );
-                return (CauseKind::CalibrationChange, what, Some(fix));
+                return (CauseKind::CalibrationChange, what, Some(self.way_back(change, seens)));
             }
             ChangeKind::Identity => {
                 let what = format!(
@@ -273,8 +264,13 @@ impl Teller<'_> {
             ChangeKind::Keys | ChangeKind::Start => (CauseKind::ConfigChange, change.about.clone()),
         };
         let summary = format!("{what} at {:.0} turned these away, by {rule}; {who}", change.at);
-        let fix = fix::of_change(change, seens, self.sample, self.circumstances.familiar, (self.versions, self.until));
-        (kind, summary, Some(fix))
+        (kind, summary, Some(self.way_back(change, seens)))
+    }
+
+    fn way_back(&self, change: &RecentChange, seens: &[&Seen]) -> Fix {
+        let index = self.all.iter().position(|one| std::ptr::eq(one, change));
+        let later = index.and_then(|index| self.all.get(index + 1..)).unwrap_or_default();
+        fix::of_change(change, seens, self.sample, self.circumstances.familiar, (self.ways, later, self.until))
     }
 }
 

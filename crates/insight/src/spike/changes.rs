@@ -79,6 +79,9 @@ pub struct ChangeLog {
     forgotten: u64,
 }
 
+/// What is said of a list beside its name of which several changes became one: none of them can be undone alone.
+pub(super) const MORE_THAN_ONCE: &str = " (more than once)";
+
 /// So many changes are kept of lists, and as many of all else.
 const MOST: usize = 8;
 
@@ -107,9 +110,9 @@ impl ChangeLog {
         let later = self.changes.remove(index + 1);
         if let Some(first) = self.changes.get_mut(index) {
             first.after = later.after;
-            if first.about != later.about {
-                first.about.clear();
-            }
+            let name = |about: &str| about.strip_suffix(MORE_THAN_ONCE).unwrap_or(about).to_owned();
+            let (one, other) = (name(&first.about), name(&later.about));
+            first.about = if one == other && !one.is_empty() { one + MORE_THAN_ONCE } else { String::new() };
         }
         true
     }

@@ -12,6 +12,7 @@ use crate::sample::{Outlook, Seen, network_text};
 use crate::spike::changes::{ChangeKind, RecentChange, Versions};
 use crate::spike::familiar::Familiar;
 use crate::spike::report::Fix;
+use crate::spike::ways::{Ways, calibrated};
 use crate::words::{counted, number};
 
 /// Requests on which a way back is tried.
@@ -49,14 +50,15 @@ pub(super) fn due_to(change: &RecentChange, seens: &[&Seen]) -> String {
     rules.top(1).into_iter().next().map_or_else(|| "the policy".to_owned(), |count| count.name)
 }
 
-/// The way back from a change.
+/// The way back from a change, of those that there are. `later`: the changes that came after it.
 pub(super) fn of_change(
     change: &RecentChange,
     seens: &[&Seen],
     sample: &Outlook,
     familiar: &Familiar,
-    (versions, now): (Versions, Timestamp),
+    (ways, later, now): (&Ways, &[RecentChange], Timestamp),
 ) -> Fix {
+    let versions = ways.versions;
     let back = WayBack::of(change, seens, sample, familiar);
     let mut approved = "";
     let command = match change.kind {
@@ -81,14 +83,13 @@ pub(super) fn of_change(
         }
         ChangeKind::Routes => "put the earlier `[[route]]` back, and `portcullis reload`".to_owned(),
         ChangeKind::Configuration => "put the earlier configuration back, and `portcullis reload`".to_owned(),
-        ChangeKind::Calibration => calibrated_before(change.before.calibration().map(|id| &**id), versions),
+        ChangeKind::Calibration => ways.from_calibration(calibrated(change, later)),
         // They are not undone here.
         ChangeKind::Identity | ChangeKind::ClientAddress | ChangeKind::Keys | ChangeKind::Start => {
             "put the earlier configuration back, and `portcullis reload`".to_owned()
         }
         ChangeKind::Rollout => "portcullis policy abort --reason \"spike of refusals\"".to_owned(),
-        // With approvals it is a change as any other.
-        ChangeKind::Feed if is_one(&change.about) && versions != Versions::Approved => {
+        ChangeKind::Feed if is_one(&change.about) && ways.undo_list(change, later) => {
             format!("portcullis feed rollback {}", change.about)
         }
         ChangeKind::Feed => {
@@ -98,19 +99,6 @@ pub(super) fn of_change(
     };
     let (opens, whole) = opened(change, now);
     Fix { command, preview: back.in_words(&opens, whole) + approved, restores: back.restores(), opens }
-}
-
-/// How a calibration comes back, or none does. Which was in force before that one is known only where one was.
-fn calibrated_before(before: Option<&str>, versions: Versions) -> String {
-    match (before, versions) {
-        // No operator changes it alone there.
-        (Some(id), Versions::Approved) => format!(
-            "propose a policy whose `[risk]` names the calibration {id}: `portcullis risk calibration show {id}` has its name"
-        ),
-        (None, Versions::Approved) => "propose a policy whose `[risk]` names no calibration".to_owned(),
-        (Some(id), _) => format!("portcullis risk calibration activate {id}"),
-        (None, _) => "portcullis risk calibration rollback".to_owned(),
-    }
 }
 
 /// Whether it is the name of one list, as a command takes it.
@@ -349,22 +337,5 @@ pub(super) fn of_release(software: &str, seens: &[&Seen]) -> Fix {
         preview,
         restores: seens.len() as u64,
         opens: Vec::new(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_calibration_comes_back_by_what_is_not_refused() {
-        let check = |before, versions, expected: &str| {
-            let command = calibrated_before(before, versions);
-            assert!(command.starts_with(expected), "{command}");
-        };
-        check(None, Versions::NotKept, "portcullis risk calibration rollback");
-        check(Some("c-1"), Versions::Kept, "portcullis risk calibration activate c-1");
-        check(None, Versions::Approved, "propose a policy whose `[risk]` names no calibration");
-        check(Some("c-1"), Versions::Approved, "propose a policy whose `[risk]` names the calibration c-1");
     }
 }

@@ -19,6 +19,7 @@ use crate::spike::changes::{ChangeLog, RecentChange};
 use crate::spike::chart::{BucketCounts, Charts, Standing, Usual};
 use crate::spike::remembered::Remembered;
 use crate::spike::report::{CauseKind, Explained};
+use crate::spike::ways::Ways;
 
 /// Beginnings of buckets that are kept: more than the longest spike has.
 const MOST_BEGINNINGS: usize = 2_048;
@@ -83,9 +84,9 @@ pub struct Due {
 }
 
 impl Due {
-    /// Explains it by the sample of the moment at which it was due.
-    pub fn explain(&self, sample: &Outlook) -> Explained {
-        explain(&self.window, (sample, &self.remembered), &self.changes, &self.settings)
+    /// Explains it by the sample of the moment at which it was due, with the ways back that there are now.
+    pub fn explain(&self, sample: &Outlook, ways: &Ways) -> Explained {
+        explain(&self.window, (sample, &self.remembered), (&self.changes, ways), &self.settings)
     }
 }
 

@@ -17,6 +17,7 @@ mod fix;
 mod lookout;
 mod remembered;
 mod report;
+mod ways;
 
 pub use cause::{Window, explain};
 pub use changes::{ChangeKind, ChangeLog, InForce, Parts, RecentChange, Versions};
@@ -24,6 +25,7 @@ pub use chart::{BucketCounts, Charts, Standing, Usual};
 pub use lookout::{Due, Found, Lookout, Moment};
 pub use remembered::Remembered;
 pub use report::{Cause, CauseKind, Explained, Fix};
+pub use ways::Ways;
 
 use std::time::Duration;
 
@@ -38,18 +40,11 @@ pub struct SpikeSettings {
     pub min_excess: u64,
     /// A change is a suspect that came at most so long before the onset. Default 15 minutes.
     pub lookback: Duration,
-    /// How an earlier policy comes back here, for the way back that is proposed. No key: whoever runs it knows. Default: by its files.
-    pub versions: Versions,
 }
 
 impl Default for SpikeSettings {
     fn default() -> Self {
-        Self {
-            bucket: Duration::from_secs(10),
-            min_excess: 20,
-            lookback: Duration::from_secs(15 * 60),
-            versions: Versions::NotKept,
-        }
+        Self { bucket: Duration::from_secs(10), min_excess: 20, lookback: Duration::from_secs(15 * 60) }
     }
 }
 

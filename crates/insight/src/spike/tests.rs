@@ -22,7 +22,7 @@ mod mixed;
 /// Looks, and explains what is due at once.
 fn look(lookout: &mut Lookout, now: Moment, counted: BucketCounts, sample: &Sample) -> Option<Found> {
     let due = lookout.look(now, counted)?;
-    let explained = due.explain(&sample.look_back());
+    let explained = due.explain(&sample.look_back(), &Ways::default());
     lookout.told(due, Some(explained))
 }
 
@@ -116,7 +116,7 @@ impl Scene {
         let explained = explain(
             &window,
             (&self.sample.look_back(), &Remembered::default()),
-            &self.changes,
+            (&self.changes, &Ways { calibration_before: Some(None), ..Ways::default() }),
             &SpikeSettings::default(),
         );
         println!("{}", explained.in_words().join("\n"));
@@ -451,7 +451,7 @@ fn who_was_let_in_before_a_start_is_remembered() {
         scene.change(ChangeKind::Policy, without_the_office);
         scene.locked_out(Answered::Refused(reason), of);
         let window = Window { onset: at(0), until: at(30), observed: 300, expected: 1 };
-        explain(&window, (&scene.sample.look_back(), remembered), &scene.changes, &settings)
+        explain(&window, (&scene.sample.look_back(), remembered), (&scene.changes, &Ways::default()), &settings)
     };
     let locked_out = explained(&again, office, ReasonCode::IpNotAllowed);
     assert_eq!(locked_out.causes[0].kind, CauseKind::ConfigChange, "{locked_out:#?}");

@@ -110,6 +110,14 @@ impl Calibrations {
         Ok(before)
     }
 
+    /// What would be in force once the one that was put in force last is taken back: `Some(None)` is what is built in; `None`: none was put in force.
+    pub(crate) fn before(&self) -> Option<Option<Arc<Calibration>>> {
+        let records = self.records();
+        let (_, before) = records.put_in_force.split_last()?;
+        let found = before.last().and_then(|id| records.made.iter().find(|made| made.id == *id));
+        Some(found.map(Arc::clone))
+    }
+
     /// Has in force what the configuration says: the one of which this is true, or, where it names none, what was put in force last.
     pub(crate) fn settle(&self, named: Option<&dyn Fn(&Calibration) -> bool>) -> Settled {
         let mut records = self.records();
@@ -297,9 +305,11 @@ mod tests {
         all.put_in_force(&second.id).unwrap();
         all.put_in_force(&second.id).unwrap();
         assert_eq!(all.in_force().unwrap().id, second.id);
+        assert_eq!(all.before(), Some(Some(Arc::clone(&first))));
         assert!(second.display(2_000) > 400, "{}", second.display(2_000));
         assert_eq!(all.take_back().unwrap().unwrap().id, first.id);
-        assert_eq!(all.take_back(), Ok(None));
+        assert_eq!(all.before(), Some(None));
+        assert_eq!((all.take_back(), all.before()), (Ok(None), None));
         assert_eq!(all.in_force(), None);
         assert_eq!(all.all().iter().map(|made| made.number()).collect::<Vec<_>>(), [2, 1]);
     }

@@ -58,6 +58,11 @@ impl RiskEngine {
         self.calibrations.in_force()
     }
 
+    /// What [`Self::take_calibration_back`] would put in force: `Some(None)` is what is built in; `None`: none was put in force.
+    pub fn calibration_before(&self) -> Option<Option<Arc<Calibration>>> {
+        self.calibrations.before()
+    }
+
     /// The calibration that would be in force with these settings.
     pub fn calibration_under(
         &self,

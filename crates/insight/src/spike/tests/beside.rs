@@ -281,7 +281,12 @@ fn a_change_in_the_first_of_long_buckets_is_a_suspect() {
     }
     let window = Window { onset: at(0), until: at(300), observed: 300, expected: 1 };
     let settings = SpikeSettings { bucket: Duration::from_secs(300), ..SpikeSettings::default() };
-    let explained = explain(&window, (&scene.sample.look_back(), &Remembered::default()), &scene.changes, &settings);
+    let explained = explain(
+        &window,
+        (&scene.sample.look_back(), &Remembered::default()),
+        (&scene.changes, &Ways::default()),
+        &settings,
+    );
     assert_eq!(explained.causes[0].kind, CauseKind::ConfigChange, "{explained:#?}");
 }
 
@@ -360,9 +365,9 @@ fn the_way_back_is_the_command_for_how_policies_are_kept() {
         scene.changes[0].after = Arc::new(Policy::clone(&scene.policy).numbered(8));
         scene.locked_out(Answered::Refused(ReasonCode::IpNotAllowed), office);
         let window = Window { onset: at(0), until: at(30), observed: 300, expected: 1 };
-        let settings = SpikeSettings { versions, ..SpikeSettings::default() };
+        let (settings, ways) = (SpikeSettings::default(), Ways { versions, ..Ways::default() });
         let explained =
-            explain(&window, (&scene.sample.look_back(), &Remembered::default()), &scene.changes, &settings);
+            explain(&window, (&scene.sample.look_back(), &Remembered::default()), (&scene.changes, &ways), &settings);
         let fix = explained.causes[0].fix.as_ref().unwrap();
         assert!(fix.command.starts_with(command), "{fix:?}");
         assert_eq!(fix.preview.ends_with("; it is in force once it is approved"), words.is_some(), "{fix:?}");

@@ -161,7 +161,7 @@ fn what_is_due_is_explained_elsewhere() {
     assert_eq!(first.len(), 1, "one at a time");
     assert_eq!(due(&mut watched, 0, 1_000).len(), 0);
     let first = first.remove(0);
-    let explained = first.explain(&watched.scene.sample.look_back());
+    let explained = first.explain(&watched.scene.sample.look_back(), &Ways::default());
     let found = watched.lookout.told(first, Some(explained)).unwrap();
     assert!(found.is_news && found.explained.revision == 0, "{found:?}");
     let mut second = due(&mut watched, 10, 100);
@@ -170,7 +170,7 @@ fn what_is_due_is_explained_elsewhere() {
     assert_eq!(due(&mut watched, 10, 25).len(), 0);
     let mut again = due(&mut watched, 10, 200);
     let again = again.remove(0);
-    let explained = again.explain(&watched.scene.sample.look_back());
+    let explained = again.explain(&watched.scene.sample.look_back(), &Ways::default());
     let told = watched.lookout.told(again, Some(explained)).unwrap();
     assert!(told.is_news && told.spike != found.spike && told.explained.revision == 0, "{told:?}");
 }
