@@ -146,7 +146,7 @@ mod tests {
         check(&ways, &[], true);
         check(&ways, &[change(ChangeKind::Feed, "other", &other), change(ChangeKind::Policy, "", &other)], true);
         check(&ways, &[change(ChangeKind::Rollout, "", &partner)], true);
-        check(&ways, &[first.clone()], false);
+        check(&ways, std::slice::from_ref(&first), false);
         check(&ways, &[change(ChangeKind::Feed, "other, partner", &partner)], false);
         check(&ways, &[change(ChangeKind::Feed, "partner (more than once)", &partner)], false);
         check(&ways, &[change(ChangeKind::Feed, "", &partner)], false);
