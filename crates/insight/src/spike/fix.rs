@@ -83,7 +83,7 @@ pub(super) fn of_change(
         }
         ChangeKind::Routes => "put the earlier `[[route]]` back, and `portcullis reload`".to_owned(),
         ChangeKind::Configuration => "put the earlier configuration back, and `portcullis reload`".to_owned(),
-        ChangeKind::Calibration => ways.from_calibration(calibrated(change, later)),
+        ChangeKind::Calibration => ways.undo_calibration(calibrated(change, later)),
         // They are not undone here.
         ChangeKind::Identity | ChangeKind::ClientAddress | ChangeKind::Keys | ChangeKind::Start => {
             "put the earlier configuration back, and `portcullis reload`".to_owned()

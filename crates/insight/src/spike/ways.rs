@@ -29,7 +29,7 @@ pub(super) struct Calibrated<'c> {
 
 impl Ways {
     /// How a calibration comes back, or none does: never by a command that is refused.
-    pub(super) fn from_calibration(&self, change: Calibrated<'_>) -> String {
+    pub(super) fn undo_calibration(&self, change: Calibrated<'_>) -> String {
         let is_by_policy = self.versions == Versions::Approved || self.is_calibration_named;
         let have = match self.versions {
             Versions::Approved => "propose a policy whose",
@@ -91,9 +91,9 @@ mod tests {
     #[test]
     fn a_calibration_comes_back_by_what_is_not_refused() {
         let check = |before, ways: &Ways, expected: &str| {
-            let command = ways.from_calibration(Calibrated { before, is_in_force: true });
+            let command = ways.undo_calibration(Calibrated { before, is_in_force: true });
             assert!(command.starts_with(expected), "{command}");
-            let gone = ways.from_calibration(Calibrated { before, is_in_force: false });
+            let gone = ways.undo_calibration(Calibrated { before, is_in_force: false });
             assert!(gone.starts_with("another calibration is in force by now"), "{gone}");
         };
         let put = Ways { calibration_before: Some(None), ..Ways::default() };
@@ -146,7 +146,7 @@ mod tests {
         check(&ways, &[], true);
         check(&ways, &[change(ChangeKind::Feed, "other", &other), change(ChangeKind::Policy, "", &other)], true);
         check(&ways, &[change(ChangeKind::Rollout, "", &partner)], true);
-        check(&ways, &[first.clone()], false);
+        check(&ways, std::slice::from_ref(&first), false);
         check(&ways, &[change(ChangeKind::Feed, "other, partner", &partner)], false);
         check(&ways, &[change(ChangeKind::Feed, "partner (more than once)", &partner)], false);
         check(&ways, &[change(ChangeKind::Feed, "", &partner)], false);
