@@ -145,7 +145,7 @@ pub(crate) fn make(
     let scratch = scratch(parent)?;
     let copy = scratch.path().join(STORE);
     let of = |trouble| BackingUpError::Copy { path: store.path.clone(), trouble };
-    Versions::open(store)?.copy_to(&copy).map_err(of)?;
+    Versions::open_made(store)?.copy_to(&copy).map_err(of)?;
     // What the copy itself says, so that the two belong together.
     let head = head_of(&copy)?;
     let head_file = scratch.path().join(HEAD);

@@ -46,8 +46,17 @@ impl Versions {
     /// # Errors
     /// A file that cannot be used.
     pub fn open(settings: &Settings) -> Result<Self, StoreError> {
+        database::prepare(&settings.path).map_err(|trouble| StoreError { path: settings.path.clone(), trouble })?;
+        Self::open_made(settings)
+    }
+
+    /// The same of a store that is there. None is made: an empty file in the place of one that was moved away for a moment would have SQLite remove what was
+    /// written ahead of it.
+    ///
+    /// # Errors
+    /// A file that is not there, or cannot be used.
+    pub fn open_made(settings: &Settings) -> Result<Self, StoreError> {
         let of = |trouble| StoreError { path: settings.path.clone(), trouble };
-        database::prepare(&settings.path).map_err(of)?;
         let (db, _) = database::open(&settings.path).map_err(of)?;
         db.pragma_update(None, "synchronous", "FULL").map_err(|error| of(error.into()))?;
         Ok(Self { db })

@@ -10,7 +10,7 @@ pub(crate) fn tell_restored(running: &Running) {
     let Some(governing) = running.governing() else { return };
     let settings = governing.store();
     let of = |trouble: Trouble| StoreError { path: settings.path.clone(), trouble };
-    let told = Versions::open(settings).and_then(|mut versions| {
+    let told = Versions::open_made(settings).and_then(|mut versions| {
         let restored = versions.restored().map_err(of)?;
         if restored.is_empty() {
             return Ok(());

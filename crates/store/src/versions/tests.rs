@@ -355,3 +355,17 @@ fn that_it_was_restored_is_kept_until_it_is_told_and_over_the_next_restore() {
     }
     assert_eq!(older.restored().unwrap().len(), 100);
 }
+
+#[test]
+fn a_store_that_was_moved_away_is_not_made_anew_where_one_is_to_be_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let [path, away] = ["portcullis.db", "away.db"].map(|name| folder.path().join(name));
+    let settings = Settings { path: path.clone() };
+    let _kept = Versions::open(&settings).unwrap();
+    // All of it stands in what is written ahead.
+    std::fs::rename(&path, &away).unwrap();
+    assert!(Versions::open_made(&settings).is_err());
+    assert!(!path.exists());
+    std::fs::rename(&away, &path).unwrap();
+    assert!(Versions::open_made(&settings).unwrap().last().unwrap().is_none());
+}
