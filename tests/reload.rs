@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
 use portcullis_testkit::upstream::Upstream;
+use portcullis_testkit::wait::{self, PATIENCE};
 use portcullis_testkit::wire::{Conn, request};
 
 use crate::harness::{Gateway, NO_BANS, Site, of_kind};
@@ -141,6 +142,9 @@ fn a_broken_policy_keeps_the_old_one() {
     gateway.site.policy(&policy("right"));
     gateway.reload("ok");
     assert_eq!(statuses(&gateway), (403, 200));
+    // At an end what a disk does not take in time is given up, and said: here it is only late.
+    let all_told = || (of_kind(&gateway.events.all(), "policy.rejected").len() > count).then_some(());
+    assert!(wait::until(PATIENCE, all_told).is_some(), "not each rejection is told: {:#?}", gateway.events.all());
     let events = gateway.stop();
     let rejected = of_kind(&events, "policy.rejected");
     assert_eq!(rejected.len(), count + 1);
