@@ -10,7 +10,7 @@ use crate::admin_api::Api;
 use crate::schemas::Schemas;
 
 /// Operators may all of it, readers what changes nothing.
-const POLICY: &str = r#"
+pub(crate) const POLICY: &str = r#"
 [[network]]
 name = "partner"
 addresses = ["127.0.0.9"]

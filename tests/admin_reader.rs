@@ -4,35 +4,11 @@ use portcullis_testkit::wait::PATIENCE;
 use serde_json::{Value, json};
 
 use crate::admin_api::Api;
+use crate::admin_contract::POLICY;
 use crate::harness::{of_kind, portcullis};
 
-/// The reader's role of docs/admin-api.md, without its one `POST`.
-const POLICY: &str = r#"
-[[network]]
-name = "partner"
-addresses = ["127.0.0.9"]
-source = { file = "partner.txt", private = true }
-
-[[role]]
-name = "admin.reader"
-permissions = [{ actions = ["GET /v1/**"] }]
-
-[[role]]
-name = "admin.operator"
-permissions = [{ actions = ["* /**"] }]
-
-[[assignment]]
-name = "operators"
-role = "admin.operator"
-principals = ["user:alice"]
-scope = "admin"
-
-[[assignment]]
-name = "readers"
-role = "admin.reader"
-principals = ["user:bob"]
-scope = "admin"
-
+/// Beside the operators and readers of the API: something that may be activated.
+const ELIGIBLE: &str = r#"
 [[assignment]]
 name = "alice-reads-app"
 role = "admin.reader"
@@ -44,7 +20,8 @@ activation = { max = "1h" }
 #[test]
 fn a_reader_asks_whatever_only_tells_something_and_nothing_of_it_is_refused() {
     let files = [("partner.txt", "127.0.0.10\n")];
-    let api = Api::start_on(&files, "[store]\npath = \"state.db\"\n", POLICY);
+    let policy = [POLICY, ELIGIBLE].concat();
+    let api = Api::start_on(&files, "[store]\npath = \"state.db\"\n", &policy);
     let post = |target: &str, body: &Value| {
         let answer = api.post(target, &api.alice, body);
         assert_eq!(answer.status(), 200, "{target}: {}", answer.text());
@@ -52,11 +29,11 @@ fn a_reader_asks_whatever_only_tells_something_and_nothing_of_it_is_refused() {
     };
     post("/v1/bans/add", &json!({ "on": "192.0.2.7", "for_s": 600, "reason": "case 4711" }));
     let by = json!({ "reason": "case 4711" });
-    let another = format!("version = 1\n{POLICY}# another\n");
+    let another = format!("version = 1\n{policy}# another\n");
     let proposed = post("/v1/govern/propose", &json!({ "verb": "propose", "policy": another, "by": by }));
     let live = proposed["changes"][0]["id"].clone();
     post("/v1/govern/activate", &json!({ "verb": "activate", "id": live }));
-    let third = format!("version = 1\n{POLICY}# a third\n");
+    let third = format!("version = 1\n{policy}# a third\n");
     let waits = post("/v1/govern/propose", &json!({ "verb": "propose", "policy": third, "by": by }));
     let waits = waits["changes"][0]["id"].as_str().unwrap().to_owned();
     let asked = json!({ "verb": "activate", "assignment": "alice-reads-app", "principal": "user:root", "reason": "x" });

@@ -4,30 +4,8 @@ use portcullis_testkit::wire::{self, Answer};
 use serde_json::json;
 
 use crate::admin_api::Api;
+use crate::admin_contract::POLICY;
 use crate::schemas;
-
-/// Alice may all of it, bob what is no change.
-const POLICY: &str = r#"
-[[role]]
-name = "admin.operator"
-permissions = [{ actions = ["* /**"] }]
-
-[[role]]
-name = "admin.reader"
-permissions = [{ actions = ["GET /v1/**"] }]
-
-[[assignment]]
-name = "operators"
-role = "admin.operator"
-principals = ["user:alice"]
-scope = "admin"
-
-[[assignment]]
-name = "readers"
-role = "admin.reader"
-principals = ["user:bob"]
-scope = "admin"
-"#;
 
 /// That an answer is one of this status and form, and as the document has it.
 #[track_caller]
@@ -42,7 +20,8 @@ const DATA_PLANE: &str = "application/problem+json";
 
 #[test]
 fn each_refusal_is_as_it_is_described() {
-    let api = Api::start_on(&[], "[limits]\nheader_timeout = \"2s\"\n", POLICY);
+    let banning = POLICY.replace("simulate", "enforce");
+    let api = Api::start_on(&[("partner.txt", "127.0.0.10\n")], "[limits]\nheader_timeout = \"2s\"\n", &banning);
     let json_body = ("content-type", "application/json");
     let ban = json!({ "on": "192.0.2.7", "for_s": 600, "reason": "case 4711" });
     let of_alice = |method: &str, target: &str, more: &[(&str, &str)], body: &[u8]| {

@@ -112,6 +112,8 @@ pub(crate) fn make_again(
     let made = folder.path().join("made");
     let manifest = make(config, store, feeds, &made, key)?;
     fs::rename(&made, out).map_err(BackingUpError::io(out))?;
+    // It is on the disk, and so has its name to be, before anybody is told.
+    portcullis_durable::sync_folder_of(out).map_err(|error| BackingUpError::io(out)(error.into_source()))?;
     Ok(manifest)
 }
 
