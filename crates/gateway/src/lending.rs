@@ -21,8 +21,8 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use jiff::{SignedDuration, Timestamp};
 use portcullis_admin::access::{Access, Activation as Wanted, Answer};
+use portcullis_events::EventKind;
 use portcullis_events::event::Identity;
-use portcullis_events::{Event, EventKind};
 use portcullis_governance::power::{
     Asked, BreakGlassRules, Limits, Power, PowerBook, PowerError, PowerKind, PowerState, Word,
 };
@@ -374,10 +374,7 @@ impl Lender {
         if !power.asked.kind.gives_access() && !is_asked {
             return;
         }
-        let mut event = Event::new(kind, Uuid::now_v7(), Timestamp::now());
-        let snapshot = self.shared.snapshot().load();
-        event.policy.version = Some(snapshot.policy.version());
-        event.policy.sha256 = Some(snapshot.policy_sha256.clone());
+        let mut event = self.shared.event(kind, Timestamp::now());
         event.policy.rule = Some(power.asked.gives.as_str().into());
         if let Some((kind, id)) = principal(&power.asked.principal) {
             event.identity.id = Some(id.to_owned());

@@ -25,7 +25,6 @@ use portcullis_policy::Principal;
 use portcullis_proxy::Shared;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
-use uuid::Uuid;
 
 use errands::{Errand, Errands};
 
@@ -379,10 +378,7 @@ pub(crate) fn waited(awaited: &portcullis_identity::Awaited) -> Patience<'_> {
 /// An event about a session.
 pub(crate) fn session_event(shared: &Shared, kind: EventKind, principal: Option<&Principal>, message: String) -> Event {
     let now = Timestamp::now();
-    let mut event = Event::new(kind, Uuid::now_v7(), now);
-    let snapshot = shared.snapshot().load();
-    event.policy.version = Some(snapshot.policy.version());
-    event.policy.sha256 = Some(snapshot.policy_sha256.clone());
+    let mut event = shared.event(kind, now);
     if let Some(principal) = principal {
         event.identity = portcullis_events::event::Identity::of(principal, &[], now);
         event.policy.rule = Some((&*principal.authentication.provider).into());

@@ -21,7 +21,6 @@ use portcullis_proxy::data_plane::{Control, Inherited};
 use portcullis_proxy::settings::ShutdownSettings;
 use portcullis_proxy::{DataPlane, Sampling, Shared, UsageLanes};
 use portcullis_store::{Database, KeptSessions};
-use uuid::Uuid;
 
 use crate::alerting::Alerting;
 use crate::auditing::{Auditing, Begun, Facts};
@@ -384,10 +383,7 @@ impl Running {
 
     /// An event about the gateway itself.
     pub(crate) fn event(&self, kind: EventKind, message: String) -> Event {
-        let mut event = Event::new(kind, Uuid::now_v7(), Timestamp::now());
-        let snapshot = self.shared.snapshot().load();
-        event.policy.version = Some(snapshot.policy.version());
-        event.policy.sha256 = Some(snapshot.policy_sha256.clone());
+        let mut event = self.shared.event(kind, Timestamp::now());
         event.message = Some(message);
         event
     }

@@ -198,10 +198,7 @@ impl Spiking {
     fn tell(&mut self, found: Found, shared: &Shared, now: Timestamp) -> Option<Event> {
         let Found { spike: number, explained, is_news } = found;
         let words = explained.in_words().join("; ");
-        let snapshot = shared.snapshot().load();
-        let mut event = Event::new(EventKind::SpikeExplained, Uuid::now_v7(), now);
-        event.policy.version = Some(snapshot.policy.version());
-        event.policy.sha256 = Some(snapshot.policy_sha256.clone());
+        let mut event = shared.event(EventKind::SpikeExplained, now);
         let known = self.found.iter_mut().find(|known| known.number == Some(number));
         let words = match known {
             Some(known) => {

@@ -5,11 +5,13 @@ use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
-use portcullis_events::{AccessLog, Recorder, Tracer};
+use jiff::Timestamp;
+use portcullis_events::{AccessLog, Event, EventKind, Recorder, Tracer};
 use portcullis_geo::Geo;
 use portcullis_identity::Authenticator;
 use portcullis_policy::Policy;
 use portcullis_risk::RiskEngine;
+use uuid::Uuid;
 
 use crate::before::Before;
 use crate::clients::Clients;
@@ -178,6 +180,15 @@ impl Shared {
     #[must_use]
     pub fn with_usage(self, usage: Option<UsageLanes>) -> Self {
         Self { usage, ..self }
+    }
+
+    /// An event about the gateway itself, at this time of day, under the policy in force.
+    pub fn event(&self, kind: EventKind, at: Timestamp) -> Event {
+        let mut event = Event::new(kind, Uuid::now_v7(), at);
+        let snapshot = self.snapshot.load();
+        event.policy.version = Some(snapshot.policy.version());
+        event.policy.sha256 = Some(snapshot.policy_sha256.clone());
+        event
     }
 
     /// The configuration in force.

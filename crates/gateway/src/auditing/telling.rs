@@ -4,7 +4,6 @@ use jiff::Timestamp;
 use portcullis_events::event::AuditFinding;
 use portcullis_events::{Answer, Event, EventKind};
 use portcullis_insight::audit::{Finding, Report, Severity};
-use uuid::Uuid;
 
 use super::State;
 
@@ -92,10 +91,7 @@ impl State {
     }
 
     fn event(&self, kind: EventKind, message: String) -> Event {
-        let mut event = Event::new(kind, Uuid::now_v7(), Timestamp::now());
-        let snapshot = self.shared.snapshot().load();
-        event.policy.version = Some(snapshot.policy.version());
-        event.policy.sha256 = Some(snapshot.policy_sha256.clone());
+        let mut event = self.shared.event(kind, Timestamp::now());
         event.message = Some(message);
         event
     }

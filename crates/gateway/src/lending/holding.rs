@@ -4,12 +4,11 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use portcullis_events::{Event, EventKind};
+use portcullis_events::EventKind;
 use portcullis_governance::power::{
     BreakGlassRules, Demands, Power, PowerBook, PowerError, PowerKind, PowerState, Unvouched,
 };
 use portcullis_policy::{Lent, Policy};
-use uuid::Uuid;
 
 use super::{Kept, Lender, shown};
 
@@ -150,10 +149,7 @@ impl Lender {
     }
 
     fn alarm(&self, message: &str) {
-        let mut event = Event::new(EventKind::PolicyTampered, Uuid::now_v7(), Timestamp::now());
-        let snapshot = self.shared.snapshot().load();
-        event.policy.version = Some(snapshot.policy.version());
-        event.policy.sha256 = Some(snapshot.policy_sha256.clone());
+        let mut event = self.shared.event(EventKind::PolicyTampered, Timestamp::now());
         tracing::error!("{message}");
         event.message = Some(message.to_owned());
         self.shared.recorder.record(event);

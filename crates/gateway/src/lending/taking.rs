@@ -6,10 +6,9 @@ use std::path::Path;
 
 use jiff::Timestamp;
 use portcullis_admin::access::Answer;
-use portcullis_events::{Answer as Decided, Event, EventKind};
+use portcullis_events::{Answer as Decided, EventKind};
 use portcullis_governance::power::{Demands, Limits, Power, PowerBook, PowerLedger as _, PowerState, Taken, TakenFile};
 use portcullis_store::{PowerLog, Settings};
-use uuid::Uuid;
 
 use super::holding::{Holding, NotHeld};
 use super::{Lender, shown};
@@ -151,10 +150,7 @@ impl Lender {
             "{by} had the log of temporary power taken as it is, at {time}, while no gateway ran: what follows on entry {known}, up to {n} ({}): {reason}",
             hash.short()
         );
-        let mut event = Event::new(EventKind::AdminAccessTake, Uuid::now_v7(), Timestamp::now());
-        let snapshot = self.shared.snapshot().load();
-        event.policy.version = Some(snapshot.policy.version());
-        event.policy.sha256 = Some(snapshot.policy_sha256.clone());
+        let mut event = self.shared.event(EventKind::AdminAccessTake, Timestamp::now());
         event.decision = Some(Decided::Permit);
         event.identity.name = by.split(", ").next().map(str::to_owned);
         tracing::warn!("{message}");

@@ -150,7 +150,7 @@ fn in_force(lender: &Lender) -> usize {
 /// The events of this kind, once all that was recorded until now is there.
 fn told(lender: &Lender, capture: &Capture, kind: EventKind) -> Vec<Value> {
     let last = Uuid::now_v7();
-    lender.shared.recorder.record(Event::new(EventKind::AdminReload, last, Timestamp::now()));
+    lender.shared.recorder.record(portcullis_events::Event::new(EventKind::AdminReload, last, Timestamp::now()));
     let is_there = || capture.events().iter().any(|event| event["id"] == last.to_string()).then_some(());
     wait::until(wait::PATIENCE, is_there).expect("what was recorded arrives");
     capture.events().into_iter().filter(|event| event["kind"] == kind.as_str()).collect()
