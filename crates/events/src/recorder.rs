@@ -92,6 +92,7 @@ struct Threads {
     /// One for each feed.
     writers: Vec<JoinHandle<()>>,
     couriers: Vec<JoinHandle<()>>,
+    scribe: Option<JoinHandle<()>>,
 }
 
 /// How many events there were. What was recorded has been passed to the thread, or was lost or unwanted from the start.
@@ -281,7 +282,8 @@ impl Recorder {
 
     /// Takes no more events, writes what waits, and ends the threads, in at most about `timeout`. Returns how many events
     /// were left unwritten, over all sinks; they count as dropped (`closed`). What a remote sink has not taken by then stays in the
-    /// spool. A thread that is stuck inside a write is left behind: it holds nothing but its sink.
+    /// spool. A thread that is stuck inside a write is left behind. Where none is, the files and the spool are free for another recorder
+    /// once this one and its clones are dropped.
     pub fn shutdown(&self, timeout: Duration) -> usize {
         let deadline = deadline(timeout);
         let mut threads = self.shared.threads.lock().unwrap_or_else(PoisonError::into_inner);
@@ -292,6 +294,16 @@ impl Recorder {
         let left = end(&self.shared.feeds, threads.writers.drain(..), timeout);
         if let Some(spooling) = &self.shared.spooling {
             spooling.end(threads.couriers.drain(..), deadline);
+        }
+        // It holds the sinks and the spool, and ends by itself once everything is handed on.
+        if let Some(scribe) = threads.scribe.take() {
+            let given = deadline.max(Instant::now() + ABANDON_GRACE);
+            while !scribe.is_finished() && Instant::now() < given {
+                thread::park_timeout(END_POLL);
+            }
+            if scribe.is_finished() && scribe.join().is_err() {
+                tracing::error!("the recorder's thread panicked");
+            }
         }
         left
     }
@@ -337,9 +349,11 @@ impl Spooling {
         self.deliveries.iter().for_each(|delivery| delivery.abandon());
         for (delivery, thread) in self.deliveries.iter().zip(couriers) {
             thread.thread().unpark();
-            let given = Instant::now() + ABANDON_GRACE;
+            // One whose receiver is well ends at once.
+            let patience = Instant::now() + ABANDON_GRACE;
+            let given = if delivery.trouble.is_there() { patience } else { deadline.max(patience) };
             while !delivery.finished.load(SeqCst) && Instant::now() < given {
-                thread::park_timeout(Duration::from_millis(5));
+                thread::park_timeout(END_POLL);
             }
             if delivery.finished.load(SeqCst) && thread.join().is_err() {
                 tracing::error!(sink = %delivery.name, "the delivery of an event sink panicked");
@@ -463,6 +477,9 @@ const LAST_ATTEMPT_POLL: Duration = Duration::from_millis(20);
 
 /// How long a writer that was told to give up may take to do so.
 const ABANDON_GRACE: Duration = Duration::from_millis(100);
+
+/// How often it is looked whether a thread has ended.
+const END_POLL: Duration = Duration::from_millis(5);
 
 /// A timeout beyond what the clock can say means a day.
 pub(crate) fn deadline(timeout: Duration) -> Instant {

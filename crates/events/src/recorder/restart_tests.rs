@@ -4,8 +4,6 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use portcullis_testkit::wait;
-
 use super::tests::{Gate, LONG, event, opened};
 use super::*;
 use crate::audit::{Expected, Problem, verify};
@@ -40,8 +38,7 @@ impl Site {
     }
 
     fn run_with(&self, settings: &Settings, events: usize) {
-        // The thread of the one before lets the spool go a moment after it has ended; of another process nothing would be left.
-        let recorder = wait::until(LONG, || Recorder::start(settings).ok()).expect("a recorder that starts");
+        let recorder = Recorder::start(settings).unwrap();
         let id = uuid::Uuid::now_v7();
         recorder.record(Event::new(EventKind::GatewayStarted, id, jiff::Timestamp::now()));
         for _ in 0..events {
@@ -95,6 +92,15 @@ fn a_spool_that_ended_earlier_is_given_what_it_lacks() {
     let spool = SpoolSettings::new(site.path("spool"));
     let (_, found) = Spool::open(&spool).unwrap();
     assert_eq!(found.tail, fs::read(site.path("one")).unwrap());
+}
+
+#[test]
+fn after_a_shutdown_no_thread_holds_what_the_next_recorder_needs() {
+    let site = Site::new();
+    let recorder = Recorder::start(&site.settings()).unwrap();
+    recorder.record(event());
+    assert_eq!(recorder.shutdown(LONG), 0);
+    assert_eq!(Arc::strong_count(&recorder.shared), 1);
 }
 
 #[test]

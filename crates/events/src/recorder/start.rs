@@ -292,9 +292,8 @@ impl Parts {
             threads: Mutex::default(),
         });
         let scribe = Scribe::new(settings, Arc::clone(&shared), received, chain);
-        // It ends by itself once the recorder is closed and everything has been handed on; nobody has to wait for that.
-        drop(spawn(&"recorder".into(), move || scribe.run())?);
-        *shared.threads.lock().unwrap_or_else(PoisonError::into_inner) = self.threads;
+        let scribe = Some(spawn(&"recorder".into(), move || scribe.run())?);
+        *shared.threads.lock().unwrap_or_else(PoisonError::into_inner) = Threads { scribe, ..self.threads };
         Ok(Recorder { shared })
     }
 }
