@@ -7,7 +7,6 @@ pub(crate) mod audit;
 mod backups;
 mod ban;
 mod factor;
-pub(crate) mod feed;
 mod govern;
 mod policies;
 mod preview;
@@ -43,8 +42,8 @@ use portcullis_events::Tap;
 use portcullis_risk::CalibrationError;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::answers::feed;
 use crate::calibrating::line_for;
-use crate::cli::feed::located;
 use crate::governing::{Asked, Who, Why};
 use crate::reload::Outcome;
 use crate::running::Running;
@@ -309,7 +308,7 @@ impl Gateway for Operated {
 
     fn locate(&self, address: &WhereIs) -> Located {
         let settings = self.running.feeds().keeper().settings();
-        located(&self.running.shared().snapshot().load().policy, &settings, address.address)
+        feed::located(&self.running.shared().snapshot().load().policy, &settings, address.address)
     }
 
     fn accept_feed(&self, acceptance: &Acceptance) -> Result<Done, Problem> {

@@ -2,6 +2,7 @@
 //! shutdown. It decides nothing itself.
 
 mod alerting;
+mod answers;
 mod auditing;
 mod backing_up;
 mod beside;

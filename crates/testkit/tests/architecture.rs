@@ -269,6 +269,29 @@ fn a_request_sees_one_snapshot() {
 }
 
 #[test]
+fn the_api_takes_nothing_from_the_command_line() {
+    // What both say is in `answers`, below them.
+    let own = Path::new("crates/gateway/src");
+    let is_of = |path: &Path, room: &str| {
+        path.strip_prefix(own).is_ok_and(|path| path.starts_with(room) || path == Path::new(room).with_extension("rs"))
+    };
+    let mut seen = BTreeMap::new();
+    for (room, not) in [("control", &["cli"][..]), ("answers", &["cli", "control"])] {
+        for (path, code) in sources(|path| is_of(path, room)) {
+            *seen.entry(room).or_insert(0) += 1;
+            for other in not {
+                assert_eq!(words(&code).filter(|word| word == other).count(), 0, "{} uses `{other}`", path.display());
+            }
+        }
+    }
+    assert!(seen.len() == 2 && seen.values().all(|files| *files > 5), "this test looks for the wrong names: {seen:?}");
+    let uses = |path: &Path, room: &str| {
+        sources(|found| found == path).iter().any(|(_, code)| words(code).any(|word| word == room))
+    };
+    assert!(uses(&own.join("control/questions.rs"), "answers") && uses(&own.join("cli/who_can.rs"), "answers"));
+}
+
+#[test]
 fn who_is_given_the_time_reads_no_clock() {
     for (path, code) in product_sources_where(|path| {
         ["crates/policy/", "crates/risk/", "crates/identity/", "crates/feeds/", "crates/geo/"]

@@ -13,14 +13,15 @@ use portcullis_governance::{Decision, Hash, SigningKey};
 use portcullis_policy::Lent;
 use portcullis_store::Settings;
 
+use crate::answers::table::table;
+use crate::answers::terminal::safe;
 use crate::cli::args::{
     AccessActivateArgs, AccessArgs, AccessBreakGlassArgs, AccessCommand, AccessGrantArgs, AccessRequestArgs,
     AccessSealArgs, AccessSignBreakGlassArgs, Format, Global, OfflineArgs,
 };
 use crate::cli::governing::{read, signing_key, write};
-use crate::cli::live::{ask, ask_or_look_unless, fail, safe, show};
+use crate::cli::live::{ask, ask_or_look_unless, fail, show};
 use crate::cli::output::{answer_text, remark};
-use crate::cli::table::table;
 use crate::exit::Exit;
 use crate::lending::offline;
 

@@ -3,10 +3,11 @@
 use portcullis_admin::api::{AlertName, AlertTested, Alerts, Contained, ContainmentId, Done, MutedAlert, NewMute};
 use serde::Serialize;
 
+use crate::answers::table::table;
+use crate::answers::terminal::safe;
 use crate::cli::args::{AlertArgs, AlertCommand, Global};
-use crate::cli::live::{ask, safe, show};
+use crate::cli::live::{ask, show};
 use crate::cli::span;
-use crate::cli::table::table;
 use crate::exit::Exit;
 
 pub(crate) fn run(global: &Global, args: &AlertArgs) -> Exit {

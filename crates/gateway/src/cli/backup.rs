@@ -10,10 +10,11 @@ use portcullis_governance::backup::{BackupError, BackupKey, Manifest};
 use portcullis_governance::{GovernanceError, Request, parse_approval};
 use serde_json::json;
 
+use crate::answers::terminal::safe;
 use crate::backing_up::{self, BackingUpError, Restored, Restoring};
 use crate::cli::args::{BackupArgs, BackupCommand, BackupFileArgs, BackupRestoreArgs, Format, Global};
 use crate::cli::governing::{read, write};
-use crate::cli::live::{fail, safe};
+use crate::cli::live::fail;
 use crate::cli::output::{answer, remark};
 use crate::exit::Exit;
 use crate::governing::Who;

@@ -7,11 +7,12 @@ use portcullis_admin::api::{Ban, BanReport, Bans, Done, NewBan, Outlook, Whom};
 use portcullis_risk::state::SavedBan;
 use portcullis_store::kept_bans;
 
+use crate::answers::table::table;
+use crate::answers::terminal::safe;
 use crate::cli::args::{BanAddArgs, BanArgs, BanCommand, BanWhomArgs, Global, OfflineArgs};
-use crate::cli::live::{ask, ask_or_look_unless, safe, show};
+use crate::cli::live::{ask, ask_or_look_unless, show};
 use crate::cli::output::remark;
 use crate::cli::span;
-use crate::cli::table::table;
 use crate::exit::Exit;
 
 pub(crate) fn run(global: &Global, args: &BanArgs) -> Exit {

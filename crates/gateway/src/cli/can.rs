@@ -3,9 +3,10 @@
 use portcullis_policy::{Outcome, Policy};
 use serde_json::json;
 
+use crate::answers::supposed::{QuestionError, Supposed};
 use crate::cli::args::{Format, Global, QuestionArgs};
 use crate::cli::configuration::loaded;
-use crate::cli::facts::{QuestionError, Supposed};
+use crate::cli::facts;
 use crate::cli::in_force::{self, is_asked};
 use crate::cli::output::{answer, remark};
 use crate::exit::Exit;
@@ -18,7 +19,7 @@ pub(crate) fn run(global: &Global, args: &QuestionArgs) -> Exit {
         Ok(loaded) => loaded,
         Err(exit) => return exit,
     };
-    match Supposed::new(&loaded.policy, &args.method, &args.url, &args.facts) {
+    match facts::supposed(&loaded.policy, &args.method, &args.url, &args.facts) {
         Ok(mut supposed) => {
             supposed.locate(&loaded.policy, &loaded.geo);
             supposed.remarks.iter().for_each(|text| remark(&format!("note: {text}")));

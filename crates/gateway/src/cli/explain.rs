@@ -5,17 +5,18 @@ mod risk;
 use std::time::Duration;
 
 use portcullis_config::Loaded;
-use portcullis_policy::{CheckOutcome, Denial, Explanation, Outcome, Policy, RuleRef};
-use portcullis_proxy::settings::RouteLimits;
+use portcullis_policy::{CheckOutcome, Outcome};
 use portcullis_proxy::throttle::in_words;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::answers::explanation::{limits_json, malformed_json, to_json};
+use crate::answers::supposed::QuestionError;
+use crate::answers::terminal::safe;
 use crate::cli::args::{ExplainArgs, Format, Global};
 use crate::cli::configuration::loaded;
-use crate::cli::facts::{QuestionError, Supposed};
+use crate::cli::facts;
 use crate::cli::in_force::{self, is_asked};
-use crate::cli::live::safe;
 use crate::cli::output::{answer, remark};
 use crate::exit::Exit;
 
@@ -39,7 +40,7 @@ pub(crate) fn run(global: &Global, args: &ExplainArgs) -> Exit {
 
 fn supposed(global: &Global, loaded: &Loaded, method: &str, url: &str, args: &ExplainArgs) -> Exit {
     let policy = &loaded.policy;
-    let explained = match Supposed::new(policy, method, url, &args.facts) {
+    let explained = match facts::supposed(policy, method, url, &args.facts) {
         Ok(mut supposed) => {
             supposed.locate(policy, &loaded.geo);
             supposed.remarks.iter().for_each(|text| remark(&format!("note: {text}")));
@@ -54,86 +55,6 @@ fn supposed(global: &Global, loaded: &Loaded, method: &str, url: &str, args: &Ex
         Err(QuestionError::Malformed(code, detail)) => malformed_json(policy, url, code, &detail),
     };
     show(global, &explained)
-}
-
-/// The pinned form of a request that is refused for its form, before any policy is asked.
-pub(crate) fn malformed_json(policy: &Policy, url: &str, code: &str, detail: &str) -> Value {
-    json!({
-        "decision": "deny", "status": 400, "reason": code, "message": detail,
-        "checks": [{ "name": "request", "outcome": "fail", "value": url, "detail": detail }],
-        "rule": null, "nearest": [],
-        "policy": { "version": policy.version(), "sha256": policy.sha256() },
-    })
-}
-
-/// The pinned form of an explanation.
-pub(crate) fn to_json(policy: &Policy, explanation: &Explanation, limits: &[Value]) -> Value {
-    let denial = explanation.denial.as_deref();
-    let checks: Vec<Value> = explanation
-        .trace
-        .checks
-        .iter()
-        .map(|check| {
-            json!({
-                "name": check.stage.as_str(), "outcome": check.outcome.as_str(),
-                "value": check.value, "detail": check.detail,
-            })
-        })
-        .collect();
-    let nearest: Vec<Value> = denial
-        .map(|denial| denial.nearest.as_slice())
-        .unwrap_or_default()
-        .iter()
-        .map(|each| {
-            let at = each.at.as_ref();
-            json!({
-                "needs": each.needs, "grant": each.grant.as_ref().map(|rule| &*rule.name),
-                "file": at.map(|rule| &*rule.file), "line": at.map(|rule| rule.line),
-            })
-        })
-        .collect();
-    let shadow: Vec<Value> = explanation
-        .trace
-        .shadow
-        .iter()
-        .map(|finding| {
-            json!({
-                "decision": finding.outcome.as_str(), "reason": finding.reason.map(|reason| reason.code()),
-                "rule": finding.rule.as_ref().map(rule_json),
-            })
-        })
-        .collect();
-    json!({
-        "decision": explanation.outcome.as_str(),
-        "status": denial.map_or(200, Denial::status),
-        "reason": denial.map(|denial| denial.reason.code()),
-        "reasons": denial.map(|denial| denial.reasons.iter().map(|reason| reason.code()).collect::<Vec<_>>()).unwrap_or_default(),
-        "message": explanation.message,
-        "checks": checks,
-        "rule": explanation.rule.as_ref().map(rule_json),
-        "nearest": nearest,
-        "limits": limits,
-        "shadow": shadow,
-        "roles": explanation.trace.roles.iter().map(|role| &**role).collect::<Vec<_>>(),
-        "policy": { "version": policy.version(), "sha256": policy.sha256() },
-    })
-}
-
-/// What the route limits besides: nobody can say offline how much of it is used up.
-pub(crate) fn limits_json(limits: &RouteLimits) -> Vec<Value> {
-    let rates = limits.rates.iter().map(|rate| {
-        json!({
-            "name": "rate_limit", "per": rate.per.as_str(), "requests": rate.requests,
-            "window_ms": u64::try_from(rate.window.as_millis()).unwrap_or(u64::MAX), "burst": rate.burst,
-        })
-    });
-    let concurrent = [("principal", limits.concurrent.principal), ("route", limits.concurrent.route)];
-    let concurrent = concurrent
-        .into_iter()
-        .filter_map(|(per, most)| Some(json!({ "name": "max_concurrent", "per": per, "requests": most? })));
-    let bodies = [("max_request_body", limits.max_request_body), ("max_response_body", limits.max_response_body)];
-    let bodies = bodies.into_iter().filter_map(|(name, most)| Some(json!({ "name": name, "bytes": most? })));
-    rates.chain(concurrent).chain(bodies).collect()
 }
 
 /// One of them in a sentence.
@@ -151,10 +72,6 @@ fn limit_in_words(limit: &Value) -> String {
         _ => format!("{} bytes", number("bytes")),
     };
     format!("  {name:<19}{words}")
-}
-
-fn rule_json(rule: &RuleRef) -> Value {
-    json!({ "kind": rule.kind.as_str(), "name": &*rule.name, "file": &*rule.file, "line": rule.line })
 }
 
 /// Finds the event in the file sinks of the configuration that hold native events, newest file entry first.

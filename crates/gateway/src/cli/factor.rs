@@ -8,10 +8,11 @@ use qrcode::render::unicode::Dense1x2;
 use qrcode::{EcLevel, QrCode};
 use serde_json::json;
 
+use crate::answers::table::table;
+use crate::answers::terminal::safe;
 use crate::cli::args::{FactorArgs, FactorCommand, Format, Global, TotpArgs, TotpCommand, TotpEnrollArgs};
-use crate::cli::live::{ask, safe, show};
+use crate::cli::live::{ask, show};
 use crate::cli::output::{answer, remark};
-use crate::cli::table::table;
 use crate::exit::Exit;
 
 pub(crate) fn totp(global: &Global, args: &TotpArgs) -> Exit {

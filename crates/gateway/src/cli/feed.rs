@@ -1,22 +1,20 @@
 //! `feed`: the networks of a running gateway that keep themselves current.
 
-use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use portcullis_admin::ClientError;
-use portcullis_admin::api::{Acceptance, Done, Feed, FeedName, Feeds, Located, PlaceOfAddress, WhereIs};
-use portcullis_feeds::{FeedSettings, Keeper, Now};
-use portcullis_policy::{Policy, RuleRef};
+use portcullis_admin::api::{Acceptance, Done, Feed, FeedName, Feeds, Located, WhereIs};
+use portcullis_feeds::{Keeper, Now};
 
+use crate::answers::feed::{located, shown as shown_feed};
+use crate::answers::table::table;
+use crate::answers::terminal::safe;
 use crate::cli::args::{FeedAcceptArgs, FeedArgs, FeedCommand, FeedTestArgs, Global, OfflineArgs};
 use crate::cli::configuration::loaded;
-use crate::cli::live::{ask, exit_of, fail, safe, short, show, try_ask};
+use crate::cli::live::{ask, exit_of, fail, short, show, try_ask};
 use crate::cli::output::remark;
 use crate::cli::span;
-use crate::cli::table::table;
-use crate::control::feed::shown as shown_feed;
 use crate::exit::Exit;
 
 pub(crate) fn run(global: &Global, args: &FeedArgs) -> Exit {
@@ -143,28 +141,6 @@ fn test(global: &Global, args: &FeedTestArgs) -> Result<Exit, Exit> {
     };
     show(global, &located, || shown(&located));
     Ok(if located.networks.is_empty() { Exit::Negative } else { Exit::Success })
-}
-
-/// The networks that an address is in, and from where each of them has it.
-pub(crate) fn located(policy: &Policy, feeds: &[Arc<FeedSettings>], address: IpAddr) -> Located {
-    let address = address.to_canonical();
-    let found = policy.whereabouts(address);
-    let from = |name: &str| match feeds.iter().find(|feed| *feed.name == *name) {
-        None => "configuration",
-        Some(feed) if feed.fixed.iter().any(|prefix| prefix.contains(&address)) => "configuration",
-        Some(_) => "feed",
-    };
-    let place = |rule: &RuleRef, from: &str| PlaceOfAddress {
-        network: rule.name.to_string(),
-        from: from.to_owned(),
-        file: rule.file.to_string(),
-        line: rule.line,
-    };
-    Located {
-        address,
-        networks: found.networks.into_iter().map(|rule| place(rule, from(&rule.name))).collect(),
-        unknown: found.unknown.into_iter().map(|rule| place(rule, "feed")).collect(),
-    }
 }
 
 fn shown(located: &Located) -> String {

@@ -4,9 +4,10 @@ use portcullis_geo::{Geo, Place};
 use portcullis_policy::CountryCode;
 use serde_json::json;
 
+use crate::answers::terminal::safe;
 use crate::cli::args::{GeoArgs, GeoCommand, Global};
 use crate::cli::configuration::loaded;
-use crate::cli::live::{safe, show};
+use crate::cli::live::show;
 use crate::cli::output::remark;
 use crate::exit::Exit;
 

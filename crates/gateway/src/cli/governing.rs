@@ -16,13 +16,14 @@ use portcullis_governance::{
 };
 use portcullis_store::Versions;
 
+use crate::answers::terminal::safe;
 use crate::cli::args::{
     ApproverCommand, ApproverKeyArgs, AuthorArgs, Format, Global, GovernanceCommand, Named, PolicyApproveArgs,
     PolicyProposeArgs, PolicyRollbackArgs, PolicyShowArgs, PolicySignArgs,
 };
 use crate::cli::check::is_policy;
 use crate::cli::configuration::show as show_report;
-use crate::cli::live::{exit_of, fail, safe, show, try_ask};
+use crate::cli::live::{exit_of, fail, show, try_ask};
 use crate::cli::output::{answer, answer_text, remark};
 use crate::exit::Exit;
 use crate::governing::{Governing, GoverningError, Offline, Weight, Who, content_of, load_sealed};

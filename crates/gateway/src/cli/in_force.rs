@@ -5,12 +5,13 @@ use portcullis_admin::target;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
+use crate::answers::terminal::safe;
 use crate::cli::args::{
     AssuranceState, DeviceState, ExplainArgs, FactArgs, Format, Global, QuestionArgs, RiskState, WhoCanArgs,
 };
 use crate::cli::events::explain::of_the_gateway;
 use crate::cli::explain::show;
-use crate::cli::live::{ask, ask_to_look, fail, safe};
+use crate::cli::live::{ask, ask_to_look, fail};
 use crate::cli::output::{answer, remark};
 use crate::exit::Exit;
 

@@ -8,10 +8,11 @@ use portcullis_config::{AppendKeyError, EditKeyError, KeyEdit, KeyEntry, NewKey,
 use portcullis_identity::api_key::{MintedKey, mint};
 use serde_json::json;
 
+use crate::answers::table::table;
+use crate::answers::terminal::safe;
 use crate::cli::args::{Format, Global, KeyArgs, KeyCommand, KeyCreateArgs, KeyListArgs, KeyRevokeArgs, KeyRotateArgs};
-use crate::cli::live::{ask_quietly, safe};
+use crate::cli::live::ask_quietly;
 use crate::cli::output::{answer, remark};
-use crate::cli::table::table;
 use crate::exit::Exit;
 
 pub(crate) fn run(global: &Global, args: &KeyArgs) -> Exit {

@@ -3,15 +3,16 @@
 use portcullis_policy::{ListedAction, ListedDeny, ListedGrant, Listing, MOST_ENTRIES, Policy, RouteListing};
 use serde_json::{Value, json};
 
-use crate::cli::args::{Format, Global, ListArgs};
-use crate::cli::configuration::loaded;
-use crate::cli::facts::{QuestionError, Stated};
-use crate::cli::output::{answer, remark};
-use crate::cli::standing::{
+use crate::answers::standing::{
     demand_words, demands_json, deny_words, object, obstacle_json, obstacle_words, place, rule_json, standing_json,
     words,
 };
-use crate::cli::table::table;
+use crate::answers::supposed::{QuestionError, Stated};
+use crate::answers::table::table;
+use crate::cli::args::{Format, Global, ListArgs};
+use crate::cli::configuration::loaded;
+use crate::cli::facts::stated;
+use crate::cli::output::{answer, remark};
 use crate::exit::Exit;
 
 /// The most routes without a grant that are named for people.
@@ -22,7 +23,7 @@ pub(crate) fn run(global: &Global, args: &ListArgs) -> Exit {
         Ok(loaded) => loaded.policy,
         Err(exit) => return exit,
     };
-    let stated = match Stated::new(&policy, &args.facts) {
+    let stated = match stated(&args.facts).and_then(|facts| Stated::of(&policy, &facts)) {
         Ok(stated) => stated,
         Err(QuestionError::Usage(text) | QuestionError::Malformed(_, text)) => {
             remark(&format!("error: {text}"));

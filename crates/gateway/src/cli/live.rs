@@ -14,6 +14,7 @@ use rustls_pki_types::pem::PemObject as _;
 use serde::Serialize;
 use serde_json::json;
 
+use crate::answers::terminal::safe;
 use crate::cli::args::{AdminAddress, Format, Global, HealthArgs, ReloadArgs};
 use crate::cli::output::{answer, remark};
 use crate::exit::Exit;
@@ -226,22 +227,6 @@ pub(crate) fn show(global: &Global, value: &impl Serialize, words: impl FnOnce()
     }
 }
 
-/// A text that cannot speak to the terminal: control characters (C0, C1) and those that turn or hide what follows are escaped. Line
-/// feeds stay out, too.
-pub(crate) fn safe(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for character in text.chars() {
-        let misleads = matches!(character,
-            '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}');
-        if character.is_control() || misleads {
-            safe.extend(character.escape_unicode());
-        } else {
-            safe.push(character);
-        }
-    }
-    safe
-}
-
 pub(crate) fn reload(global: &Global, args: &ReloadArgs) -> Exit {
     let wanted = ReloadWanted { reason: args.reason.clone(), ticket: args.ticket.clone() };
     let reloaded: Reloaded = match ask(global, async |client| client.post("/v1/reload", &wanted).await) {
@@ -291,19 +276,4 @@ pub(crate) fn health(global: &Global, args: &HealthArgs) -> Exit {
 /// As much of a hash as tells it from others.
 pub(crate) fn short(sha256: &str) -> &str {
     sha256.get(..12).unwrap_or(sha256)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn nothing_speaks_to_the_terminal() {
-        let check = |text: &str, expected: &str| assert_eq!(safe(text), expected);
-        check("/a b?ü 漢", "/a b?ü 漢");
-        check("\u{1b}[31mred", "\\u{1b}[31mred");
-        check("a\nb\r\tc\0", "a\\u{a}b\\u{d}\\u{9}c\\u{0}");
-        check("\u{9b}31m\u{7f}", "\\u{9b}31m\\u{7f}");
-        check("a\u{202e}b\u{2066}c", "a\\u{202e}b\\u{2066}c");
-    }
 }

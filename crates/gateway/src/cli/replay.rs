@@ -9,10 +9,11 @@ use portcullis_history::{for_each_line, for_each_line_of};
 use portcullis_insight::Stamped;
 use portcullis_insight::replay::{Replay, Replayed};
 
+use crate::answers::terminal::safe;
 use crate::cli::args::{Format, Global, ReplayArgs};
 use crate::cli::configuration::loaded;
 use crate::cli::events::Moment;
-use crate::cli::live::{ask_to_look, safe};
+use crate::cli::live::ask_to_look;
 use crate::cli::output::{answer, remark};
 use crate::cli::policy;
 use crate::exit::Exit;

@@ -5,10 +5,11 @@ use portcullis_admin::api::{Done, NewRevocation, Revocations, RevokedName, Shown
 use portcullis_identity::revocation::Revoked;
 use portcullis_store::{RevocationBook, RevocationRow, Settings};
 
+use crate::answers::table::table;
+use crate::answers::terminal::safe;
 use crate::cli::args::{Global, LiftArgs, OfflineArgs, RevokeArgs, RevokeCommand, RevokeTerms};
-use crate::cli::live::{ask, ask_or_look_unless, safe, show};
+use crate::cli::live::{ask, ask_or_look_unless, show};
 use crate::cli::output::remark;
-use crate::cli::table::table;
 use crate::exit::Exit;
 
 pub(crate) fn run(global: &Global, args: &RevokeArgs) -> Exit {

@@ -19,11 +19,11 @@ use portcullis_risk::settings::{BanMode, Settings};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::answers::table::table;
+use crate::answers::terminal::safe;
 use crate::cli::args::{Format, Global, RiskArgs, RiskCommand, RiskEvaluateArgs};
 use crate::cli::configuration;
-use crate::cli::live::safe;
 use crate::cli::output::{answer, remark};
-use crate::cli::table::table;
 use crate::exit::Exit;
 
 /// The most that is read of a file, unpacked.

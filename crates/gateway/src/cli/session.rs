@@ -5,10 +5,11 @@ use portcullis_admin::api::{Done, Session, Sessions, WhichSessions};
 use portcullis_identity::session::Sessions as Table;
 use portcullis_store::kept_sessions;
 
+use crate::answers::table::table;
+use crate::answers::terminal::safe;
 use crate::cli::args::{Global, OfflineArgs, SessionArgs, SessionCommand, SessionRevokeArgs};
-use crate::cli::live::{ask, ask_or_look_unless, safe, show};
+use crate::cli::live::{ask, ask_or_look_unless, show};
 use crate::cli::output::remark;
-use crate::cli::table::table;
 use crate::control::session::shown_session;
 use crate::exit::Exit;
 

@@ -2,8 +2,9 @@
 
 use portcullis_admin::api::{SinkName, SinkTested};
 
+use crate::answers::terminal::safe;
 use crate::cli::args::{Global, SinkArgs, SinkCommand};
-use crate::cli::live::{ask, safe, show};
+use crate::cli::live::{ask, show};
 use crate::exit::Exit;
 
 pub(crate) fn run(global: &Global, args: &SinkArgs) -> Exit {

@@ -3,10 +3,11 @@
 use portcullis_admin::api::{Spike, Spikes};
 use portcullis_config::{ProcessEnvironment, store_place};
 
+use crate::answers::table::table;
+use crate::answers::terminal::safe;
 use crate::cli::args::{Format, Global, SpikeArgs, SpikeCommand};
-use crate::cli::live::{ask_or_look, fail, safe, show};
+use crate::cli::live::{ask_or_look, fail, show};
 use crate::cli::output::{answer, remark};
-use crate::cli::table::table;
 use crate::control::spikes::kept;
 use crate::exit::Exit;
 

@@ -2,10 +2,11 @@
 
 use portcullis_admin::api::{AuditStatus, DiskState, Status};
 
+use crate::answers::table::table;
+use crate::answers::terminal::safe;
 use crate::cli::args::Global;
-use crate::cli::live::{ask, safe, short, show};
+use crate::cli::live::{ask, short, show};
 use crate::cli::span;
-use crate::cli::table::table;
 use crate::exit::Exit;
 
 pub(crate) fn run(global: &Global) -> Exit {

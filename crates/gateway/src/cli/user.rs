@@ -5,11 +5,11 @@ use portcullis_config::{NewUser, ShownUser, UserChange, UserFileError, change_us
 use portcullis_identity::password::PasswordHash;
 use serde_json::{Value, json};
 
+use crate::answers::table::table;
+use crate::answers::terminal::safe;
 use crate::cli::args::{Format, Global, UserAddArgs, UserArgs, UserCommand, UserFileArgs, UserNameArgs};
-use crate::cli::live::safe;
 use crate::cli::output::{answer, remark};
 use crate::cli::password::read_password;
-use crate::cli::table::table;
 use crate::exit::Exit;
 
 pub(crate) fn run(global: &Global, args: &UserArgs) -> Exit {

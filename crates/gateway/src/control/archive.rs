@@ -12,7 +12,7 @@ use portcullis_history::{
 use serde_json::Value;
 
 use super::{Operated, problem, shown};
-use crate::cli::events::{explain, pages};
+use crate::answers::{reason_pages, related};
 use crate::running::Running;
 use crate::yielding::{Priority, yielding};
 
@@ -179,7 +179,7 @@ pub(super) fn explained(operated: &Operated, id: &EventId) -> Result<EventExplai
         let mut kept = Kept::of(&operated.running)?;
         let found = search(&kept.files, kept.index.as_ref(), &filter, 1);
         let facts = found.events.first().and_then(|line| Facts::of_line(line.as_bytes()));
-        let related = facts.map(|facts| explain::related(&kept.files, kept.index.as_ref(), &facts));
+        let related = facts.map(|facts| related::related(&kept.files, kept.index.as_ref(), &facts));
         kept.note(&found.trouble);
         let event: Option<Value> = found.events.first().and_then(|line| serde_json::from_str(line).ok());
         let Some(event) = event else {
@@ -188,8 +188,8 @@ pub(super) fn explained(operated: &Operated, id: &EventId) -> Result<EventExplai
         let code = event.get("reason").and_then(Value::as_str).unwrap_or_default().to_owned();
         Ok(EventExplained {
             event,
-            meaning: pages::part(&code, "What it means").map(str::to_owned),
-            next: pages::part(&code, "What the operator checks").map(str::to_owned),
+            meaning: reason_pages::part(&code, "What it means").map(str::to_owned),
+            next: reason_pages::part(&code, "What the operator checks").map(str::to_owned),
             related: related.unwrap_or_default(),
             notes: kept.notes,
         })

@@ -14,7 +14,7 @@ use portcullis_policy::{DiffBounds, Policy, compare};
 use super::archive::{Kept, a_day_before, moment};
 use super::preview::{as_in_force, compile};
 use super::{Operated, problem};
-use crate::cli::policy::{for_people, to_report};
+use crate::answers::difference::{for_people, to_report};
 use crate::yielding::{Priority, yielding};
 
 /// Events that are replayed at most, and where nobody says how many.

@@ -11,9 +11,9 @@ use serde_json::{Value, json};
 
 use super::archive::moment;
 use super::{Operated, problem, shown};
-use crate::cli::explain::{limits_json, malformed_json, to_json};
-use crate::cli::facts::{QuestionError, Supposed};
-use crate::cli::who_can;
+use crate::answers::explanation::{limits_json, malformed_json, to_json};
+use crate::answers::supposed::{QuestionError, Supposed};
+use crate::answers::who_can;
 
 /// The most names of each kind that a question states, and the longest text of it.
 const MAX_NAMES: usize = 1_000;

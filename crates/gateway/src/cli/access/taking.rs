@@ -3,8 +3,9 @@
 use jiff::Timestamp;
 use portcullis_config::{ProcessEnvironment, store_place};
 
+use crate::answers::terminal::safe;
 use crate::cli::args::{AccessVerifyArgs, Global};
-use crate::cli::live::{fail, safe, show};
+use crate::cli::live::{fail, show};
 use crate::exit::Exit;
 use crate::governing::Who;
 use crate::lending::taking::{self, NotTaken};

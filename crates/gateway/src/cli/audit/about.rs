@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use portcullis_config::{Loaded, ProcessEnvironment, load};
 
+use crate::answers::terminal::safe;
 use crate::auditing::Facts;
 use crate::cli::args::Global;
-use crate::cli::live::{fail, safe};
+use crate::cli::live::fail;
 use crate::exit::Exit;
 
 /// Principals that are named where the one that is asked about is not known.

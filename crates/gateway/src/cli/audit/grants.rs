@@ -10,15 +10,16 @@ use portcullis_store::AuditBook;
 use serde_json::json;
 
 use super::about;
+use crate::answers::table::table;
+use crate::answers::terminal::safe;
 use crate::auditing::{Facts, Looked, Suppressor, from_rows, keep_run, last_report, look, past_of, suppressions};
 use crate::cli::args::{
     AuditCommand, AuditDiffArgs, AuditRunArgs, AuditShowArgs, AuditSuppressArgs, Format, Global, ReportArgs,
     ReportFormat,
 };
 use crate::cli::configuration::show as show_report;
-use crate::cli::live::{exit_of, fail, safe, try_ask};
+use crate::cli::live::{exit_of, fail, try_ask};
 use crate::cli::output::{answer, answer_text, remark};
-use crate::cli::table::table;
 use crate::control::audit::kept;
 use crate::exit::Exit;
 use crate::governing::{Governing, Who};

@@ -9,11 +9,12 @@ use portcullis_config::{ProcessEnvironment, backup_place, control_channel};
 use serde_json::json;
 
 use super::create as create_here;
+use crate::answers::table::table;
+use crate::answers::terminal::safe;
 use crate::backing_up::Backups;
 use crate::cli::args::{BackupFileArgs, Format, Global};
-use crate::cli::live::{ask, ask_or_look, exit_of, fail, safe, show, try_ask};
+use crate::cli::live::{ask, ask_or_look, exit_of, fail, show, try_ask};
 use crate::cli::output::{answer, remark};
-use crate::cli::table::table;
 use crate::exit::Exit;
 
 /// Whether one of the gateway's own is meant, and not a file of this machine.

@@ -13,8 +13,9 @@ use jiff::Timestamp;
 use portcullis_admin::api::{Done, NewBan, NewBans};
 use serde_json::Value;
 
+use crate::answers::terminal::safe;
 use crate::cli::args::{BanImportArgs, Global};
-use crate::cli::live::{ask, safe, show};
+use crate::cli::live::{ask, show};
 use crate::cli::output::remark;
 use crate::exit::Exit;
 

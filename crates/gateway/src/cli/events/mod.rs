@@ -1,7 +1,6 @@
 //! `events`: what was recorded, live and afterwards.
 
 pub(crate) mod explain;
-pub(crate) mod pages;
 mod remote;
 mod search;
 mod stats;
@@ -13,9 +12,9 @@ use std::path::PathBuf;
 use jiff::{SignedDuration, Timestamp};
 use portcullis_history::{EventFile, Filter, Index, Trouble, files_of};
 
+use crate::answers::terminal::safe;
 use crate::cli::args::{EventsArgs, EventsCommand, FilterArgs, Global, SpanArgs};
 use crate::cli::configuration::loaded;
-use crate::cli::live::safe;
 use crate::cli::output::remark;
 use crate::exit::Exit;
 

@@ -8,8 +8,9 @@ use super::explain::of_the_gateway;
 use super::stats::{Shown, told};
 use super::story::story;
 use super::{Moment, filter};
+use crate::answers::terminal::safe;
 use crate::cli::args::{EventExplainArgs, FilterArgs, Format, Global, SearchArgs, SpanArgs, StatsArgs};
-use crate::cli::live::{ask, ask_to_look, safe};
+use crate::cli::live::{ask, ask_to_look};
 use crate::cli::output::{answer, remark};
 use crate::exit::Exit;
 

@@ -5,11 +5,11 @@ use portcullis_history::{Count, Stats, stats};
 use serde_json::{Value, json};
 
 use super::{archive, filter, remote, report};
+use crate::answers::table::table;
+use crate::answers::terminal::safe;
 use crate::cli::args::{Format, Global, StatsArgs};
-use crate::cli::live::safe;
 use crate::cli::output::answer;
 use crate::cli::span;
-use crate::cli::table::table;
 use crate::exit::Exit;
 
 pub(crate) fn run(global: &Global, args: &StatsArgs) -> Result<Exit, Exit> {

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::Value;
 
-use crate::cli::live::safe;
+use crate::answers::terminal::safe;
 
 /// The event of a native line, in two lines. A line that is no event is shown as it is.
 pub(crate) fn story_of_line(line: &str) -> String {

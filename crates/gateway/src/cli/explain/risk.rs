@@ -5,7 +5,7 @@ use portcullis_policy::SignalFamily;
 use portcullis_risk::{Inputs, total_mnats};
 use serde_json::{Value, json};
 
-use crate::cli::live::safe;
+use crate::answers::terminal::safe;
 
 const FAMILIES: [SignalFamily; 4] =
     [SignalFamily::Novelty, SignalFamily::Evidence, SignalFamily::Posture, SignalFamily::Trust];

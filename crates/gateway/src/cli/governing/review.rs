@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use portcullis_governance::{ApproverSet, Content, Request, Rules};
 use similar::TextDiff;
 
-use crate::cli::live::safe;
+use crate::answers::terminal::safe;
 use crate::governing::impact_in_words;
 
 /// In words and with every line that changes. The files are those whose hash would be signed, and those of the version that they would change. `effects`: who

@@ -3,8 +3,9 @@
 use data_encoding::BASE64;
 use portcullis_admin::govern::{Answer, Change, Live, Version};
 
-use crate::cli::live::{safe, short};
-use crate::cli::table::table;
+use crate::answers::table::table;
+use crate::answers::terminal::safe;
+use crate::cli::live::short;
 use crate::governing::percent;
 
 /// What came of a change.

@@ -5,9 +5,10 @@ use std::path::Path;
 
 use portcullis_admin::api::{PolicyText, Previewed};
 
+use crate::answers::terminal::safe;
 use crate::cli::args::{Format, Global, PolicyPreviewArgs};
 use crate::cli::governing;
-use crate::cli::live::{ask_to_look, safe};
+use crate::cli::live::ask_to_look;
 use crate::cli::output::{answer, remark};
 use crate::exit::Exit;
 

@@ -7,9 +7,10 @@ use serde_json::{Value, json};
 
 use super::named;
 use super::preview::read;
+use crate::answers::terminal::safe;
 use crate::cli::args::{Format, Global, Named, PolicyDiffArgs};
 use crate::cli::check::is_policy;
-use crate::cli::live::{ask_to_look, fail, safe};
+use crate::cli::live::{ask_to_look, fail};
 use crate::cli::output::answer;
 use crate::exit::Exit;
 

@@ -2,10 +2,11 @@
 
 use portcullis_admin::api::{Calibration, CalibrationId, Calibrations, Done};
 
+use crate::answers::table::table;
+use crate::answers::terminal::safe;
 use crate::cli::args::{Global, RiskCalibrationCommand};
-use crate::cli::live::{ask, safe, show};
+use crate::cli::live::{ask, show};
 use crate::cli::output::remark;
-use crate::cli::table::table;
 use crate::exit::Exit;
 
 const SENSITIVITIES: [&str; 3] = ["low", "normal", "high"];

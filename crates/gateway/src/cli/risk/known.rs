@@ -7,9 +7,10 @@ use portcullis_admin::api::{Done, Habit, PastLogin, PastLogins, Profile, Whom};
 use portcullis_risk::evaluation::Columns;
 use serde_json::Value;
 
+use crate::answers::terminal::safe;
 use crate::cli::args::{Global, RiskWhomArgs};
 use crate::cli::configuration;
-use crate::cli::live::{ask, safe, show};
+use crate::cli::live::{ask, show};
 use crate::cli::output::remark;
 use crate::exit::Exit;
 

@@ -10,10 +10,10 @@ use portcullis_risk::settings::{RiskMode, Settings};
 use portcullis_risk::state::Secret;
 use serde_json::{Value, json};
 
+use crate::answers::table::table;
 use crate::cli::args::{Format, Global};
 use crate::cli::configuration;
 use crate::cli::output::{answer, remark};
-use crate::cli::table::table;
 use crate::exit::Exit;
 
 use super::{share_to_json, words};

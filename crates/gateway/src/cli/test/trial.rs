@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use portcullis_config::{Case, Position};
 use portcullis_policy::{Coverage, Denial, Explanation, Nearest, Outcome, Policy, RuleRef, ShadowFinding, StatedFacts};
 
-use crate::cli::facts::{QuestionError, Supposed};
+use crate::answers::supposed::{QuestionError, Supposed};
 
 /// One case and what came of it.
 pub(super) struct Trial<'c> {

@@ -1,9 +1,13 @@
-//! A feed as the control channel shows it.
+//! The networks that keep themselves current: each of them, and which of all networks an address is in.
 
-use portcullis_admin::api::{Feed, FeedError, HeldUpdate};
-use portcullis_feeds::{HeldReport, Report};
+use std::net::IpAddr;
+use std::sync::Arc;
 
-/// As the channel shows it.
+use portcullis_admin::api::{Feed, FeedError, HeldUpdate, Located, PlaceOfAddress};
+use portcullis_feeds::{FeedSettings, HeldReport, Report};
+use portcullis_policy::{Policy, RuleRef};
+
+/// As it is shown.
 pub(crate) fn shown(report: Report) -> Feed {
     Feed {
         name: report.name.to_string(),
@@ -37,5 +41,27 @@ fn held(held: HeldReport) -> HeldUpdate {
         removed: held.removed.0 as u64,
         removed_sample: texts(held.removed.1),
         remedy: held.remedy,
+    }
+}
+
+/// The networks that an address is in, and from where each of them has it.
+pub(crate) fn located(policy: &Policy, feeds: &[Arc<FeedSettings>], address: IpAddr) -> Located {
+    let address = address.to_canonical();
+    let found = policy.whereabouts(address);
+    let from = |name: &str| match feeds.iter().find(|feed| *feed.name == *name) {
+        None => "configuration",
+        Some(feed) if feed.fixed.iter().any(|prefix| prefix.contains(&address)) => "configuration",
+        Some(_) => "feed",
+    };
+    let place = |rule: &RuleRef, from: &str| PlaceOfAddress {
+        network: rule.name.to_string(),
+        from: from.to_owned(),
+        file: rule.file.to_string(),
+        line: rule.line,
+    };
+    Located {
+        address,
+        networks: found.networks.into_iter().map(|rule| place(rule, from(&rule.name))).collect(),
+        unknown: found.unknown.into_iter().map(|rule| place(rule, "feed")).collect(),
     }
 }
