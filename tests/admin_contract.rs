@@ -183,7 +183,7 @@ fn cases() -> Vec<Case> {
         ),
         act(
             "/v1/access/review",
-            json!({ "verb": "review", "id": 7, "remark": "seen", "approval": null }),
+            json!({ "verb": "review", "id": 7 }),
             409,
             "admin.access_review",
         ),

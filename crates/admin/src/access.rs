@@ -57,7 +57,8 @@ pub enum Access {
     Review {
         /// Its number.
         id: u64,
-        /// What was found.
+        /// What was found; may be left out.
+        #[serde(default)]
         remark: String,
         /// What an approver signed, a block of text; null: the account's word.
         approval: Option<String>,

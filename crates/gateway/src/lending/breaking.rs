@@ -107,7 +107,8 @@ impl Lender {
             approvals: self.loosen(),
             waits_s: kept.book.limits().waits_s,
         };
-        let power = kept.book.ask(asked, &who.names, now).map_err(said)?;
+        let (approvers, _) = self.approvers();
+        let power = kept.book.seal(asked, &who.names, &approvers, now).map_err(said)?;
         let state = match power.state {
             PowerState::InForce { until, .. } => format!("it is good once, until {}", shown::time(until)),
             _ => format!("{} other persons have to approve {} before it is good", power.asked.approvals, power.n),

@@ -6,7 +6,7 @@ use crate::approver::ApproverSet;
 use crate::hash::Hash;
 use crate::power::book::{PowerBook, PowerError, began, micros, refused};
 use crate::power::entry::{Act, Asked, MAX_REASON, MAX_TICKET, PowerKind, text_problem};
-use crate::power::persons::Names;
+use crate::power::persons::{Names, names_of_principal};
 use crate::power::room::Asker;
 use crate::power::state::{GRANTED, Power, PowerState, standing};
 use crate::power::vouched::OPENED;
@@ -40,6 +40,28 @@ impl PowerBook {
         let begins = begins.then(|| began(of, &asked, now));
         self.append(std::iter::once(Act::Asked(asked)).chain(begins).collect(), by, now)?;
         Ok(self.power(of)?.clone())
+    }
+
+    /// Has a code lie sealed. Where nobody has to approve it, whoever it is for cannot have it made: a loan to oneself is refused, too.
+    ///
+    /// # Errors
+    /// As of [`Self::ask`].
+    pub fn seal(
+        &mut self,
+        asked: Asked,
+        by: &[String],
+        approvers: &ApproverSet,
+        now: Timestamp,
+    ) -> Result<Power, PowerError> {
+        let person = Names::of(by.iter().map(String::as_str), approvers);
+        let holder = Names::of(names_of_principal(&asked.principal), approvers);
+        if asked.approvals == 0 && person.may_be(&holder) {
+            return refused(format!(
+                "the code is for {}, who cannot have it sealed under any name where nobody approves it: somebody else does",
+                asked.principal
+            ));
+        }
+        self.ask(asked, by, now)
     }
 
     /// Breaks a seal: its code is good once, for the principal that it was made for, and power begins at once, however much there is already.

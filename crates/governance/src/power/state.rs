@@ -178,6 +178,7 @@ pub(super) fn standing(state: &PowerState) -> &'static str {
         PowerState::Waiting { .. } => "waits for an approval",
         PowerState::InForce { .. } => "is in force",
         PowerState::Ended { .. } => "has ended",
+        PowerState::Rejected { reason, .. } if reason.starts_with(GRANTED) => "is granted",
         PowerState::Rejected { .. } => "is rejected",
         PowerState::Lapsed => "was not approved in time",
     }

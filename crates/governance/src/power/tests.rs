@@ -404,6 +404,21 @@ fn a_code_is_good_once_for_its_principal_and_not_for_ever() {
 }
 
 #[test]
+fn nobody_has_a_code_sealed_for_themselves_that_nobody_else_approves() {
+    let mut book = Disk::default().open(at(0));
+    let seal = |approvals| Asked { kind: PowerKind::Seal, gives: "00".to_owned(), ..asked("user:alice", approvals) };
+    for by in [&["user:alice"][..], &["unix:alice", "alice"], &["uid:7", "Alice"]] {
+        let error = refused(book.seal(seal(0), &names(by), &nobody(), at(0)));
+        assert!(error.contains("cannot have it sealed under any name"), "{by:?}: {error}");
+    }
+    assert!(book.powers().next().is_none());
+    assert!(book.seal(seal(0), &names(&["user:bert", "bert"]), &nobody(), at(0)).unwrap().is_in_force(at(1)));
+    let mut book = Disk::default().open(at(0));
+    let waiting = book.seal(seal(1), &names(&["user:alice", "alice"]), &nobody(), at(0)).unwrap();
+    assert_eq!(waiting.state.as_str(), "waiting");
+}
+
+#[test]
 fn a_seal_that_others_must_approve_is_good_when_they_have() {
     let mut book = Disk::default().open(at(0));
     let (seal, code, broken) = sealed(&mut book, 1);
@@ -453,7 +468,7 @@ fn a_request_is_granted_by_somebody_else_and_gives_nothing_itself() {
     assert!(refused(grant("carl", Asked { principal: "user:bert".to_owned(), ..loan(0) })).contains("cannot grant it"));
     let power = grant("carl", loan(1)).unwrap();
     assert_eq!((power.state.as_str(), power.asked.kind), ("waiting", PowerKind::Loan));
-    assert!(refused(grant("carl", loan(0))).contains("no request that waits"));
+    assert!(refused(grant("carl", loan(0))).contains("no request that waits: it is granted"));
     assert!(
         refused(book.approve_as(power.n, &names(&["carl"]), false, &nobody(), at(3))).contains("asked for by the same")
     );
