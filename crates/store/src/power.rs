@@ -56,6 +56,17 @@ impl PowerLog {
         Ok(Self { db, anchor: AnchorFile::beside(&settings.path), _lock: lock })
     }
 
+    /// Opens the log to read it, for whoever has the store open already: nothing is written. It asks for no lock, since one of its own process would keep it
+    /// waiting.
+    ///
+    /// # Errors
+    /// A file that cannot be read.
+    pub fn read(settings: &Settings) -> Result<Self, StoreError> {
+        let db = looking::shared(&settings.path);
+        let db = db.map_err(|trouble| StoreError { path: settings.path.clone(), trouble })?;
+        Ok(Self { db, anchor: AnchorFile::beside(&settings.path), _lock: None })
+    }
+
     /// Takes the rows as they are: what is beside the store knows them from now on. Says whether it knew something else before. `anew`: only where it knows
     /// nothing yet, as of a store from before the version of the program that began to keep it.
     ///
@@ -337,6 +348,20 @@ mod tests {
         damage.execute("UPDATE power SET record = x'00' WHERE n = 1", []).unwrap();
         let log = PowerLog::open(&settings).unwrap();
         assert!(PowerBook::open(Box::new(log), Limits::default(), at(0)).is_err());
+    }
+
+    #[test]
+    fn whoever_has_the_store_alone_reads_the_log_beside_it_and_writes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = Settings { path: folder.path().join("store.db") };
+        let _made = Database::open(&settings).unwrap();
+        let _alone = Lock::alone(&settings.path).unwrap();
+        let n = book(&settings, 0).ask(asked("user:alice"), &[], at(0)).unwrap().n;
+        let mut log = PowerLog::read(&settings).unwrap();
+        assert!(log.append(n + 1, &[b"more".to_vec()]).is_err() && log.note_seen(1).is_err());
+        let read = PowerBook::read_rows(Box::new(log), Limits::default()).unwrap();
+        assert!(read.power(n).unwrap().is_in_force(at(0)));
+        assert_eq!(read.powers().count(), 1);
     }
 
     /// Finding of 2026-11: rows that somebody else wrote were taken over within a second, and one that was cut off was never missed.
