@@ -4,7 +4,9 @@ use std::os::unix::fs::MetadataExt as _;
 
 use jiff::{SignedDuration, Timestamp};
 use portcullis_governance::power::{Act, Asked, Entry, PowerKind};
-use portcullis_governance::{Approval, Change, ChangeId, Class, Decision, Hash, Kind, Rollout, SigningKey, Version};
+use portcullis_governance::{
+    Approval, Change, ChangeId, Class, Decision, Exceptions, Hash, Kind, Rollout, SigningKey, Version,
+};
 use rusqlite::{Connection, params};
 
 use super::*;
@@ -122,6 +124,7 @@ fn one_signature_and_the_store_do_not_make_a_loosening_a_tightening() {
             instance: before.instance_after(),
             time: now.as_microsecond(),
             by: "root".to_owned(),
+            exceptions: Exceptions::default(),
             change,
             approvals: vec![approval],
         },
@@ -174,6 +177,7 @@ fn the_store_alone_takes_no_version_back_and_begins_no_steps() {
             instance: version.instance,
             time: now.as_microsecond(),
             by: "portcullis".to_owned(),
+            exceptions: Exceptions::default(),
             change,
             approvals: Vec::new(),
         },

@@ -15,6 +15,7 @@ mod foresight;
 mod going_back;
 mod held;
 mod looking_up;
+mod made_live;
 mod moments;
 mod noticing;
 mod reading;

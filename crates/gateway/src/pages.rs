@@ -20,7 +20,7 @@ mod password;
 mod persons;
 mod proof;
 mod step_up;
-mod turns;
+mod visits;
 mod whoami;
 
 use std::future::Future;
@@ -58,7 +58,7 @@ pub(crate) struct OwnPages {
     lender: Weak<Lender>,
     /// How many ask for access, or look at what they asked, at once.
     asking: Arc<Semaphore>,
-    turns: turns::Turns,
+    visits: visits::Visits,
     /// Seals where the configuration has no key for it; `None`: there are no random bytes.
     seal: Option<Arc<SealKey>>,
     /// Logins that were ended, and logouts that providers told: apart, so that nobody who begins logins keeps a logout from counting.
@@ -81,7 +81,7 @@ impl OwnPages {
             factors: Arc::clone(factors),
             lender: Arc::downgrade(lender),
             asking: Arc::new(Semaphore::new(access::AT_ONCE)),
-            turns: turns::Turns::default(),
+            visits: visits::Visits::default(),
             seal: SealKey::random().map(Arc::new),
             replays: Arc::default(),
             told: Replays::default(),

@@ -24,7 +24,7 @@ use crate::head::{Head, HeadPlace};
 use crate::ledger::{ChangeState, Ledger, NewVersion};
 use crate::rollout::Rollout;
 use crate::threshold::{Count, Need, Shortfall};
-use crate::version::{MAX_APPROVALS, Version};
+use crate::version::{MAX_APPROVALS, MadeLive, Version};
 
 use proposals::closed;
 pub use source::{Assessed, PolicySource};
@@ -101,8 +101,8 @@ pub struct Governor {
 
 /// How a change becomes a version.
 struct How<'h> {
-    /// As whose act.
-    by: &'h str,
+    /// As whose act, and with which exceptions.
+    made: MadeLive,
     /// What its hashes are of, where the store does not have it yet.
     blobs: &'h [(Hash, &'h [u8])],
     /// By which steps; `None`: at once.
@@ -336,11 +336,12 @@ impl Governor {
     pub fn activate(
         &mut self,
         id: ChangeId,
-        by: &str,
+        made: impl Into<MadeLive>,
         now: Timestamp,
     ) -> Result<(Version, Option<GovernanceError>), GovernanceError> {
         let (proposal, _, new) = self.admitted(id, now)?;
-        self.append(proposal.change, proposal.approvals, new, How { by, blobs: &[], rollout: None }, now)
+        let how = How { made: made.into(), blobs: &[], rollout: None };
+        self.append(proposal.change, proposal.approvals, new, how, now)
     }
 
     /// The content of a change that could become live now.
@@ -408,7 +409,7 @@ impl Governor {
         let mut blobs = vec![(change.content, bytes.as_slice())];
         blobs.extend((!change.impact.is_none()).then_some((change.impact, wish.impact.as_slice())));
         let (version, trouble) =
-            self.append(change, Vec::new(), set, How { by: &by, blobs: &blobs, rollout: None }, now)?;
+            self.append(change, Vec::new(), set, How { made: (&*by).into(), blobs: &blobs, rollout: None }, now)?;
         Ok((version.n, true, trouble))
     }
 
@@ -433,7 +434,7 @@ impl Governor {
         let (content, encoded) = (wish.content.encode(), set.encode());
         let by = change.authors.first().cloned().unwrap_or_default();
         let blobs = [(change.content, content.as_slice()), (change.approvers, encoded.as_slice())];
-        self.append(change, Vec::new(), set, How { by: &by, blobs: &blobs, rollout: None }, now)
+        self.append(change, Vec::new(), set, How { made: (&*by).into(), blobs: &blobs, rollout: None }, now)
     }
 
     fn append(
@@ -441,14 +442,14 @@ impl Governor {
         change: Change,
         approvals: Vec<Approval>,
         set: ApproverSet,
-        How { by, blobs, rollout }: How<'_>,
+        How { made: MadeLive { by, exceptions }, blobs, rollout }: How<'_>,
         now: Timestamp,
     ) -> Result<(Version, Option<GovernanceError>), GovernanceError> {
         let (base_n, prev) = self.base();
         let id = change.id;
         let instance = self.instance();
         let (n, time) = (base_n.saturating_add(1), now.as_microsecond());
-        let version = Version { n, prev, instance, time, by: by.to_owned(), change, approvals };
+        let version = Version { n, prev, instance, time, by, exceptions, change, approvals };
         let refers = [version.change.content, version.change.approvers, version.change.impact];
         let record = version.encode();
         let hash = Hash::of(&record);

@@ -58,4 +58,4 @@ pub use revoked::{Revived, RevokedKeys};
 pub use rollout::{MAX_STEPS, Rollout, Stage, Stages, WHOLE_PPM};
 pub use steps::Steps;
 pub use threshold::{Count, Need, Shortfall};
-pub use version::Version;
+pub use version::{Exceptions, MadeLive, Version};

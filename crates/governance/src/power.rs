@@ -27,7 +27,7 @@ mod word;
 #[cfg(test)]
 mod tests;
 
-pub use anchor::{Anchor, AnchorFile, Place};
+pub use anchor::{Place, PowerAnchor, PowerAnchorFile};
 pub use book::{Limits, PowerBook, PowerError, PowerLedger};
 pub use breaking::{KeyTerms, UNREVIEWED};
 pub use entry::{Act, Asked, BreakGlassRules, Entry, MAX_REASON, MAX_TICKET, PowerKind, text_problem};

@@ -3,6 +3,7 @@
 mod approvals;
 mod crashes;
 mod earlier;
+mod exceptions;
 mod meanwhile;
 mod memory;
 mod properties;

@@ -1,11 +1,11 @@
 //! The rows of power that is given for a time: a log that only grows, held together by `portcullis_governance::power`.
 //!
 //! They are written through a connection of their own, and every transaction is on the disk when it returns. How far they have come is in a file beside the
-//! store as well ([`AnchorFile`]), so that what somebody else writes into the table is told from what the gateway wrote.
+//! store as well ([`PowerAnchorFile`]), so that what somebody else writes into the table is told from what the gateway wrote.
 
 use jiff::Timestamp;
-use portcullis_governance::power::{Anchor, AnchorFile, Place};
 use portcullis_governance::power::{Limits, Power, PowerBook, PowerError, PowerKind, PowerLedger, PowerState};
+use portcullis_governance::power::{Place, PowerAnchor, PowerAnchorFile};
 use portcullis_governance::{Hash, LedgerError};
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior, params};
 
@@ -23,7 +23,7 @@ const SEEN: &str = "power_seen";
 #[derive(Debug)]
 pub struct PowerLog {
     db: Connection,
-    anchor: AnchorFile,
+    anchor: PowerAnchorFile,
     /// No gateway opens it while it is looked at.
     _lock: Option<Lock>,
 }
@@ -43,7 +43,7 @@ impl PowerLog {
             Ok(db)
         };
         let db = open().map_err(|trouble: Trouble| StoreError { path: settings.path.clone(), trouble })?;
-        Ok(Self { db, anchor: AnchorFile::beside(&settings.path), _lock: None })
+        Ok(Self { db, anchor: PowerAnchorFile::beside(&settings.path), _lock: None })
     }
 
     /// Opens the log to look at it: nothing is written, neither to the store nor beside it.
@@ -53,7 +53,18 @@ impl PowerLog {
     pub fn look(settings: &Settings) -> Result<Self, StoreError> {
         let opened = looking::open(&settings.path);
         let (db, lock) = opened.map_err(|trouble| StoreError { path: settings.path.clone(), trouble })?;
-        Ok(Self { db, anchor: AnchorFile::beside(&settings.path), _lock: lock })
+        Ok(Self { db, anchor: PowerAnchorFile::beside(&settings.path), _lock: lock })
+    }
+
+    /// Opens the log to read it, for whoever has the store open already: nothing is written. It asks for no lock, since one of its own process would keep it
+    /// waiting.
+    ///
+    /// # Errors
+    /// A file that cannot be read.
+    pub fn read(settings: &Settings) -> Result<Self, StoreError> {
+        let db = looking::shared(&settings.path);
+        let db = db.map_err(|trouble| StoreError { path: settings.path.clone(), trouble })?;
+        Ok(Self { db, anchor: PowerAnchorFile::beside(&settings.path), _lock: None })
     }
 
     /// Takes the rows as they are: what is beside the store knows them from now on. Says whether it knew something else before. `anew`: only where it knows
@@ -75,13 +86,13 @@ impl PowerLog {
             Err(_) => true,
         };
         if is_other || known.is_ok_and(|known| known.is_none()) {
-            anchor.write(Anchor::at(end)).map_err(unwritten)?;
+            anchor.write(PowerAnchor::at(end)).map_err(unwritten)?;
         }
         Ok(is_other)
     }
 
     /// Whoever has begun is alone with the rows and with what is beside them.
-    fn begin(&mut self) -> Result<(Transaction<'_>, &AnchorFile), LedgerError> {
+    fn begin(&mut self) -> Result<(Transaction<'_>, &PowerAnchorFile), LedgerError> {
         let transaction = self.db.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
         schema::check(&transaction).map_err(failed)?;
         Ok((transaction, &self.anchor))
@@ -97,7 +108,7 @@ impl PowerLog {
         if known.0.checked_add(1) != Some(n) {
             return Err(LedgerError::Conflict);
         }
-        anchor.write(Anchor { known, next }).map_err(unwritten)?;
+        anchor.write(PowerAnchor { known, next }).map_err(unwritten)?;
         for (n, record) in numbered() {
             insert(&transaction, n, record)?;
         }
@@ -107,7 +118,7 @@ impl PowerLog {
         transaction.commit().map_err(failed)?;
         // It is there: where this cannot be noted nobody notices if it is taken away, and nothing else is lost.
         let noted = self.begin().and_then(|(transaction, anchor)| match last(&transaction)? {
-            end if end == next => anchor.write(Anchor::at(next)).map_err(unwritten),
+            end if end == next => anchor.write(PowerAnchor::at(next)).map_err(unwritten),
             _ => Ok(()),
         });
         if let Err(error) = noted {
@@ -161,7 +172,7 @@ impl PowerLedger for PowerLog {
         self.write(n, &[record], gone)
     }
 
-    fn anchor(&self) -> Result<Option<Anchor>, LedgerError> {
+    fn anchor(&self) -> Result<Option<PowerAnchor>, LedgerError> {
         self.anchor.read().map_err(unwritten)
     }
 
@@ -339,18 +350,32 @@ mod tests {
         assert!(PowerBook::open(Box::new(log), Limits::default(), at(0)).is_err());
     }
 
+    #[test]
+    fn whoever_has_the_store_alone_reads_the_log_beside_it_and_writes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = Settings { path: folder.path().join("store.db") };
+        let _made = Database::open(&settings).unwrap();
+        let _alone = Lock::alone(&settings.path).unwrap();
+        let n = book(&settings, 0).ask(asked("user:alice"), &[], at(0)).unwrap().n;
+        let mut log = PowerLog::read(&settings).unwrap();
+        assert!(log.append(n + 1, &[b"more".to_vec()]).is_err() && log.note_seen(1).is_err());
+        let read = PowerBook::read_rows(Box::new(log), Limits::default()).unwrap();
+        assert!(read.power(n).unwrap().is_in_force(at(0)));
+        assert_eq!(read.powers().count(), 1);
+    }
+
     /// Finding of 2026-11: rows that somebody else wrote were taken over within a second, and one that was cut off was never missed.
     #[test]
     fn rows_that_somebody_else_writes_or_takes_away_are_told() {
         let folder = tempfile::tempdir().unwrap();
         let settings = Settings { path: folder.path().join("store.db") };
         let _made = Database::open(&settings).unwrap();
-        let beside = AnchorFile::beside(&settings.path);
+        let beside = PowerAnchorFile::beside(&settings.path);
         let mut book = book(&settings, 0);
         assert_eq!(beside.read().unwrap(), None);
         let n = book.ask(asked("user:alice"), &[], at(0)).unwrap().n;
         let known = beside.read().unwrap().unwrap();
-        assert_eq!(known, Anchor::at((2, book.head().1)));
+        assert_eq!(known, PowerAnchor::at((2, book.head().1)));
         book.end(n, "done", &[], at(1)).unwrap();
         let damage = Connection::open(&settings.path).unwrap();
         damage.execute("CREATE TEMP TABLE cut AS SELECT * FROM power WHERE n = 3", []).unwrap();

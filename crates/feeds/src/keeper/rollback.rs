@@ -3,8 +3,11 @@
 //! From then on every other list is held back until somebody accepts one, whatever the source gives out in between: whoever has got hold of a source
 //! can change a list a little each hour, give out the good one once, or a page, and only its owner knows when it is right again.
 
-use super::{Activate, Finding, Finished, Hold, Keeper, Notice, NoticeKind, Now, prefixes, save_acceptance, save_base};
-use crate::feed::{Base, Feed, FeedState, Held};
+use super::saving::{save_acceptance, save_base};
+use super::words::prefixes;
+use super::{Activate, Finished, Keeper, Notice, NoticeKind};
+use crate::feed::{Base, Feed, FeedState, Held, Now};
+use crate::guard::{Finding, Hold};
 use crate::store::{self, Kind, Saved, age_of};
 use std::fmt::Write as _;
 use std::sync::Arc;

@@ -2,7 +2,13 @@ use std::path::Path;
 
 use super::*;
 use crate::feed::Counts;
+use crate::guard::Hold;
+use crate::job::{JobError, Outcome, Took};
+use crate::list::List;
+use crate::obtain::Validators;
+use crate::parse::ParseError;
 use crate::settings::{Format, Guards, Source};
+use crate::store;
 use portcullis_fetch::FetchError;
 
 const HOUR: Duration = Duration::from_secs(3_600);

@@ -90,6 +90,7 @@ fn needs_json(needs: &[Need]) -> (Value, Value) {
     (json!(all), json!(unknown))
 }
 
+/// Why a route refuses, for a machine.
 pub(crate) fn obstacle_json(obstacle: &Obstacle) -> Value {
     let (needs, unknown) = needs_json(&obstacle.needs);
     json!({
@@ -98,6 +99,7 @@ pub(crate) fn obstacle_json(obstacle: &Obstacle) -> Value {
     })
 }
 
+/// What a route demands, for a machine.
 pub(crate) fn demands_json(demands: &Demands) -> Value {
     json!({
         "authentication": authentication(demands.authentication),
@@ -106,6 +108,7 @@ pub(crate) fn demands_json(demands: &Demands) -> Value {
     })
 }
 
+/// A rule, and where it stands.
 pub(crate) fn rule_json(rule: &RuleRef) -> Value {
     json!({ "kind": rule.kind.as_str(), "name": &*rule.name, "file": &*rule.file, "line": rule.line })
 }

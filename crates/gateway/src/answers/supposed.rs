@@ -58,6 +58,7 @@ impl Stated {
         })
     }
 
+    /// Those that do not say who asks.
     pub(crate) fn circumstances(&self) -> Circumstances<'_> {
         Circumstances {
             client: self.client,

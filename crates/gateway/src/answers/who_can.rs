@@ -12,6 +12,7 @@ use super::table::table;
 /// The most roles held directly that are named for people.
 const MOST_NAMED: usize = 20;
 
+/// All of it, for a machine.
 pub(crate) fn to_json(policy: &Policy, method: &str, path: &str, who: &WhoCan) -> Value {
     object([
         ("method", json!(method)),
@@ -86,6 +87,7 @@ fn direct_json(direct: &DirectRoles) -> Value {
     })
 }
 
+/// The same for people. `asked`: what they would do.
 pub(crate) fn for_people(asked: &str, who: &WhoCan) -> String {
     let mut head = vec![format!("{asked}  route {}", who.route), format!("  {}", demand_words(&who.demands))];
     head.extend(who.obstacles.iter().map(|obstacle| format!("  cannot be entered: {}", obstacle_words(obstacle))));

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use portcullis_governance::backup::BackupKey;
-use portcullis_governance::power::AnchorFile;
+use portcullis_governance::power::PowerAnchorFile;
 use portcullis_governance::{
     Anchor, Approval, Governor, Head, HeadFile, HeadPlace as _, Request, Revived, RevokedKeys,
 };
@@ -403,7 +403,7 @@ fn put_in_place(
     };
     // They know the store that is laid aside. The one that takes its place is another one, and they are written anew at the next start.
     HeadFile::beside(store).forget_steps()?;
-    let anchor = AnchorFile::beside(store);
+    let anchor = PowerAnchorFile::beside(store);
     anchor.forget().map_err(BackingUpError::io(anchor.path()))?;
     let now = Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
     let mut aside = None;

@@ -2,10 +2,13 @@
 
 use jiff::Timestamp;
 use portcullis_config::{ProcessEnvironment, load};
-use portcullis_governance::{Change, ChangeId, Class, Content, GovernanceError, Governor, Kind, Stages, Version};
+use portcullis_governance::{
+    Change, ChangeId, Class, Content, GovernanceError, Governor, Kind, MadeLive, Stages, Version,
+};
 
 use super::desk::{Outcome, PATIENCE, Performed, Who, said};
 use super::foresight::{Foresight, Weight, in_words};
+use super::made_live::{exceptions_in_words, made_live};
 use super::moments::reached;
 use super::source::{content_of, in_a_line, load_sealed, not_stageable};
 use super::written::{differs_outside, prepare_all};
@@ -45,8 +48,7 @@ impl Governing {
         foresight: &dyn Foresight,
         now: Timestamp,
     ) -> Outcome {
-        // What stands before the reason why it was not seen stands in no other reason.
-        let at_once = how.at_once.map(one_line).transpose()?.map(|reason| reason.replace(UNSEEN, "; unseen: "));
+        let at_once = how.at_once.map(one_line).transpose()?;
         let unseen = how.unseen.map(one_line).transpose()?;
         let id = self.governor().find(id).map_err(said)?;
         if let Some(rolling) = self.rollout().filter(|rolling| rolling.rollout.change == id) {
@@ -66,23 +68,17 @@ impl Governing {
         };
         let was_seen = !required || self.hold_to_what_was_signed(&change, &content, foresight, unseen.is_some())?;
         let stages = self.steps_of(&change, &before)?;
-        let by = match (&at_once, stages.is_empty()) {
-            (Some(reason), false) => format!("{}, at once: {reason}", who.first()),
-            _ => who.first().to_owned(),
-        };
-        let by = match unseen.filter(|_| !was_seen) {
-            Some(reason) => format!("{by}{UNSEEN}{reason}"),
-            None => by,
-        };
+        let left_out = at_once.clone().filter(|_| !stages.is_empty());
+        let made = made_live(who.first(), left_out, unseen.filter(|_| !was_seen));
         if at_once.is_none() && !stages.is_empty() {
             if !foresight.watches() {
                 let why = "requests are kept only from the next start on, and without them nobody sees what it denies: restart, or have it live at once, with --now and a reason";
                 return Err(why.to_owned());
             }
-            return self.roll_out(id, &change, (&content, &before), &by, now);
+            return self.roll_out(id, &change, (&content, &before), made, now);
         }
         let Lived { version, over, left, spared, unwritten, trouble } =
-            self.make_live(id, at_once.is_some(), &by, now)?;
+            self.make_live(id, at_once.is_some(), &made, now)?;
         let mut message = self.is_live(&version, "live");
         if let Some(n) = over.filter(|_| version.change.kind != Kind::Rollback) {
             message.push_str(&format!(
@@ -101,7 +97,7 @@ impl Governing {
 
     /// Has a change live for everybody, and its files hold it. What could not be written before it was admitted has changed nothing; what cannot be written
     /// after that is written as soon as it can be.
-    fn make_live(&self, id: ChangeId, at_once: bool, by: &str, now: Timestamp) -> Result<Lived, String> {
+    fn make_live(&self, id: ChangeId, at_once: bool, made: &MadeLive, now: Timestamp) -> Result<Lived, String> {
         // Held to the end: nobody else writes files in between. The governor is not: what hangs on a file keeps nobody from taking something back.
         let _writing = self.writing();
         for _ in 0..TRIES {
@@ -126,7 +122,7 @@ impl Governing {
             }
             let over = held_up(&governor, at_once)?;
             let spared = prepared.spared.in_words();
-            let (version, trouble) = governor.activate_and_write(id, by, now).map_err(said)?;
+            let (version, trouble) = governor.activate_and_write(id, made.clone(), now).map_err(said)?;
             let n = version.n;
             self.owe(n);
             drop(governor);
@@ -154,16 +150,7 @@ impl Governing {
             let persons = shown::approved(version, &self.governor().standing());
             message.push_str(&format!(", approved by {}", persons.join(", ")));
         }
-        let (by, unseen) = match version.by.split_once(UNSEEN) {
-            Some((by, reason)) => (by, Some(reason)),
-            None => (&*version.by, None),
-        };
-        if let Some(reason) = unseen {
-            message.push_str(&format!(", and could not be tried once more before: {reason}"));
-        }
-        if let Some((_, reason)) = by.split_once(", at once: ") {
-            message.push_str(&format!(", without the steps: {reason}"));
-        }
+        message.push_str(&exceptions_in_words(&version.exceptions));
         message
     }
 
@@ -196,7 +183,7 @@ impl Governing {
         id: ChangeId,
         change: &Change,
         (content, before): (&Content, &Content),
-        by: &str,
+        made: MadeLive,
         now: Timestamp,
     ) -> Outcome {
         let read = |content| load_sealed(&self.config, content).map_err(|report| in_a_line(&report));
@@ -217,7 +204,7 @@ impl Governing {
                 "`{name}` is outside of the gateway's folder, where it could not be written once the steps are over: change it by hand, or have it live at once, with `policy activate --now --reason`"
             ));
         }
-        let (version, trouble) = self.governor().begin_rollout(id, by, now).map_err(said)?;
+        let (version, trouble) = self.governor().begin_rollout(id, made, now).map_err(said)?;
         self.owe(version.n);
         let serving = version.n.saturating_sub(1);
         let how = format!("approved and being rolled out, and version {serving} serves until that is over");
@@ -320,8 +307,6 @@ impl Governing {
     }
 }
 
-/// Before the reason why it need not have been tried once more, in the name of whoever made a version live.
-const UNSEEN: &str = ", unseen: ";
 /// Files are read so often, where another version becomes live meanwhile.
 const TRIES: usize = 5;
 

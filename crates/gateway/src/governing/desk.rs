@@ -12,7 +12,7 @@ use portcullis_governance::{ApproverSet, Change, Content, GovernanceError, Kind,
 
 use super::activating::How;
 use super::foresight::{self, Foresight};
-use super::going_back::foreseen_in_words;
+use super::going_back::{foreseen_in_words, no_way_back};
 use super::source::{content_of, in_a_line, load_sealed};
 use super::{Governing, shown};
 
@@ -212,7 +212,7 @@ impl Governing {
             (Some(_), Some(_)) => return Err("a policy or all files are proposed, not both".to_owned()),
         };
         let wish = self.wish(Kind::Change, content, &proposed.by, who)?;
-        self.put(wish, foresight, now)
+        self.put(wish, foresight, now).map_err(said)
     }
 
     /// What nothing reads is no part of a configuration, and must not be written anywhere once it is live.
@@ -278,7 +278,7 @@ impl Governing {
         }
     }
 
-    fn put(&self, wish: Wish, foresight: &dyn Foresight, now: Timestamp) -> Outcome {
+    fn put(&self, wish: Wish, foresight: &dyn Foresight, now: Timestamp) -> Result<Performed, GovernanceError> {
         // Whoever takes a mistake back where nobody signs does not wait.
         let patience = if self.is_required() { PATIENCE } else { Duration::ZERO };
         let sent = Some(&wish.content).filter(|_| wish.restores == 0);
@@ -287,8 +287,8 @@ impl Governing {
             None => self.foresee(wish.kind, &wish.content, foresight, patience),
         };
         let wish = Wish { impact, ..wish };
-        let change = self.governor().propose(&wish, now).map_err(said)?;
-        let proposal = self.governor().proposal(change.id, now).map_err(said)?;
+        let change = self.governor().propose(&wish, now)?;
+        let proposal = self.governor().proposal(change.id, now)?;
         let next = match proposal.need.old {
             0 => "it can be activated".to_owned(),
             1 => "1 person other than the author has to approve".to_owned(),
@@ -308,7 +308,7 @@ impl Governing {
             return self.put_back(who);
         }
         let (n, wish, remarks) = self.wish_back(n, by, who)?;
-        let mut performed = self.put(wish, foresight, now).map_err(|why| self.nothing_goes_back(n, why))?;
+        let mut performed = self.put(wish, foresight, now).map_err(|error| no_way_back(n, error))?;
         let Some(change) = performed.answer.changes.first() else { return Ok(performed) };
         if self.is_required() {
             performed.answer.message = format!("rollback to version {n}: {}{remarks}", performed.answer.message);
@@ -424,7 +424,7 @@ impl Governing {
         }
         let content = self.governor().live().map_err(said)?;
         let wish = Wish { approvers: Some(set), ..self.wish(Kind::Keys, content, by, who)? };
-        self.put(wish, foresight, now)
+        self.put(wish, foresight, now).map_err(said)
     }
 
     fn init(&self, approvers: &[NewApprover], by: &Author, who: &Who, now: Timestamp) -> Outcome {

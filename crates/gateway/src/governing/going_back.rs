@@ -45,22 +45,12 @@ impl Governing {
         let (n, wish, remarks) = self.wish_back(n, by, who)?;
         let live = self.governor().live().map_err(said)?;
         if live == wish.content {
-            return Err(self.nothing_goes_back(n, said(GovernanceError::NothingChanges)));
+            return Err(no_way_back(n, GovernanceError::NothingChanges));
         }
         let class = Source { config: self.config.clone() }.class(&live, &wish.content);
         let report = self.foresee(Kind::Rollback, &wish.content, foresight, PATIENCE);
         let does = format!("({}); {}", class.as_str(), foresight::in_words(&report).join("; "));
         Ok(self.answer(format!("a rollback to version {n} {does}{remarks}; nothing was changed")))
-    }
-
-    /// What a rollback says that would change nothing: why that may be, and what is left to do.
-    pub(super) fn nothing_goes_back(&self, n: u64, why: String) -> String {
-        if why != said(GovernanceError::NothingChanges) {
-            return why;
-        }
-        format!(
-            "{why}: with the keys, users and authorities of now, version {n} is what is live; `policy show {n} --file NAME` prints a file as it was then, and what of it is wanted is proposed, or written into the file by hand"
-        )
     }
 
     /// A file of keys or users as it is now, with the membership of then. Where files are believed it is the one on the disk: what was revoked there, and is not
@@ -125,6 +115,16 @@ impl Governing {
     }
 }
 
+/// Why a rollback to this version is not proposed; of one that would change nothing, why that may be, and what is left to do.
+pub(super) fn no_way_back(n: u64, error: GovernanceError) -> String {
+    match error {
+        GovernanceError::NothingChanges => format!(
+            "{error}: with the keys, users and authorities of now, version {n} is what is live; `policy show {n} --file NAME` prints a file as it was then, and what of it is wanted is proposed, or written into the file by hand"
+        ),
+        error => said(error),
+    }
+}
+
 /// What a change does, and the first of what was foreseen of it.
 pub(super) fn foreseen_in_words(class: &str, foreseen: &[String]) -> String {
     let first: Vec<&str> = foreseen.iter().take(2).map(String::as_str).collect();
@@ -137,5 +137,23 @@ fn does(class: &str) -> &'static str {
         "loosens" => "loosens",
         "neutral" => "changes no answer",
         _ => "tightens and loosens",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_of_a_rollback_that_changes_nothing_it_is_said_what_is_left_to_do() {
+        let nothing = no_way_back(3, GovernanceError::NothingChanges);
+        let why = said(GovernanceError::NothingChanges);
+        assert!(
+            nothing.starts_with(&format!("{why}: ")) && nothing.contains("`policy show 3 --file NAME`"),
+            "{nothing}"
+        );
+        // Also where another error has the same words in it.
+        let another = || GovernanceError::Head { path: "head".into(), why: why.clone() };
+        assert_eq!(no_way_back(3, another()), said(another()));
     }
 }

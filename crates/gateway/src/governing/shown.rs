@@ -29,7 +29,7 @@ pub(super) fn version(version: &governance::Version, standing: &governance::Stan
         hash: version.hash().to_string(),
         content: version.change.content.to_string(),
         time: time(version.time),
-        by: version.by.clone(),
+        by: super::made_live::in_words(&version.by, &version.exceptions),
         change: Change {
             approved: keys(version),
             signed: version.approvals.iter().map(|approval| signed(approval, standing)).collect(),

@@ -20,7 +20,7 @@ pub(crate) fn in_words(governing: &Governing) -> String {
 /// How much that gives something, and how many sealed codes.
 fn count(governing: &Governing) -> Result<(usize, usize), String> {
     let Some(demands) = governing.demands() else { return Ok((0, 0)) };
-    let log = PowerLog::open(governing.store()).map_err(|error| error.to_string())?;
+    let log = PowerLog::read(governing.store()).map_err(|error| error.to_string())?;
     let book = PowerBook::read_rows(Box::new(log), Limits::default()).map_err(|error| error.to_string())?;
     let loaded = governing.serving()?;
     let holding = Holding { policy: &loaded.policy, demands: Some(&demands), break_glass: loaded.break_glass.as_ref() };

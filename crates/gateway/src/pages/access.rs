@@ -24,7 +24,7 @@ use portcullis_policy::{AuthenticationMethod, Principal};
 use portcullis_proxy::pages::{ACCESS_REQUESTS, ACTIVATIONS, PageAnswer, PageRefusal, Visit};
 use serde::Deserialize;
 
-use super::turns::OutOfTurn;
+use super::visits::OutOfTurn;
 use super::{OwnPages, no_such_page, not_there_for};
 use crate::lending::Lender;
 use crate::lending::own::{Asker, OwnProblem, Section, Shown, Wanted};
@@ -78,7 +78,7 @@ impl OwnPages {
         if !is_look && is_sent_by_itself(visit, principal) {
             return Err(for_persons(visit, principal));
         }
-        let turn = self.turns.take(principal, visit.steady_now).map_err(|full| out_of_turn(principal, full))?;
+        let turn = self.visits.take(principal, visit.steady_now).map_err(|full| out_of_turn(principal, full))?;
         let answered = match (&visit.method, rest) {
             (&Method::GET | &Method::HEAD, "") => {
                 self.ask_lender(turn, move |lender| lender.own(&asker, section)).await?

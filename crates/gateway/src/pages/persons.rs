@@ -29,7 +29,7 @@ use super::proof::{self, Proven};
 use super::step_up::{
     Offered, asker as of_session, check_token, factor_forms, malformed, not_passed, own_cookie, to_login, told,
 };
-use super::turns::Turn;
+use super::visits::Turn;
 use super::{OwnPages, lead, not_there_for};
 use crate::lending::own::{Asker, Section, Wanted};
 
@@ -155,7 +155,7 @@ impl OwnPages {
                 };
                 let number = form.get("number").and_then(|text| text.parse().ok()).ok_or_else(wants_nothing)?;
                 let who = Arc::clone(&from.principal);
-                let turn = self.turns.take(&who, visit.steady_now).map_err(|full| out_of_turn(&who, full))?;
+                let turn = self.visits.take(&who, visit.steady_now).map_err(|full| out_of_turn(&who, full))?;
                 let ended = self.ask_lender(turn, move |lender| lender.end_own(section, number, &from)).await?;
                 ended.map_err(|problem| refused(&who, problem))?;
                 lead(here(visit).as_str(), [])
@@ -166,7 +166,7 @@ impl OwnPages {
 
     async fn begin(&self, visit: &Visit, from: Asker, wanted: Wanted) -> Result<PageAnswer, PageRefusal> {
         let who = Arc::clone(&from.principal);
-        let turn = self.turns.take(&who, visit.steady_now).map_err(|full| out_of_turn(&who, full))?;
+        let turn = self.visits.take(&who, visit.steady_now).map_err(|full| out_of_turn(&who, full))?;
         self.begin_in(turn, visit, from, wanted).await
     }
 
@@ -192,7 +192,7 @@ impl OwnPages {
         act: &Act,
     ) -> Result<PageAnswer, PageRefusal> {
         let (wanted, who) = (act.wanted()?, Arc::clone(&from.principal));
-        let turn = self.turns.take(&who, visit.steady_now).map_err(|full| out_of_turn(&who, full))?;
+        let turn = self.visits.take(&who, visit.steady_now).map_err(|full| out_of_turn(&who, full))?;
         let could = self.ask_lender(turn, move |lender| lender.could_begin_own(&wanted, &from)).await?;
         could.map_err(|problem| refused(&who, problem))?;
         if !self.factors.are_on() {
@@ -281,7 +281,7 @@ impl OwnPages {
         };
         let hash = Hash::of(format!("activation\0{text}").as_bytes());
         let (wanted, who, now) = (act.wanted()?, Arc::clone(&from.principal), visit.now);
-        let turn = self.turns.take(&who, visit.steady_now).map_err(|full| out_of_turn(&who, full))?;
+        let turn = self.visits.take(&who, visit.steady_now).map_err(|full| out_of_turn(&who, full))?;
         let used = self.ask_lender((), move |lender| Ok((lender.use_up(hash.0, until, now)?, turn))).await?;
         let (is_first, turn) = used.map_err(|problem| refused(&who, problem))?;
         if !is_first {
@@ -304,7 +304,7 @@ impl OwnPages {
     /// What there is, and the forms.
     async fn overview(&self, visit: &Visit, from: Asker) -> Result<PageAnswer, PageRefusal> {
         let who = Arc::clone(&from.principal);
-        let turn = self.turns.take(&who, visit.steady_now).map_err(|full| out_of_turn(&who, full))?;
+        let turn = self.visits.take(&who, visit.steady_now).map_err(|full| out_of_turn(&who, full))?;
         let both = self.ask_lender(turn, move |lender| {
             Ok((lender.own(&from, Section::Activations)?.body, lender.own(&from, Section::Requests)?.body))
         });

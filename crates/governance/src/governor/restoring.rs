@@ -119,7 +119,7 @@ impl Governor {
         let blobs = [(change.approvers, encoded.as_slice()), (change.impact, request.impact.as_slice())];
         let blobs: Vec<(Hash, &[u8])> = blobs.into_iter().filter(|(hash, _)| !hash.is_none()).collect();
         let (version, trouble) =
-            self.append(change.clone(), approvals, set, How { by, blobs: &blobs, rollout: None }, now)?;
+            self.append(change.clone(), approvals, set, How { made: by.into(), blobs: &blobs, rollout: None }, now)?;
         trouble.map_or(Ok(version), Err)
     }
 }

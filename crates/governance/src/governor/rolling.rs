@@ -9,7 +9,7 @@ use crate::error::{GovernanceError, LedgerError};
 use crate::hash::Hash;
 use crate::rollout::Rollout;
 use crate::steps::Steps;
-use crate::version::Version;
+use crate::version::{MadeLive, Version};
 
 /// As whom the gateway takes a version back.
 const ITSELF: &str = "portcullis";
@@ -23,7 +23,7 @@ impl Governor {
     pub fn begin_rollout(
         &mut self,
         id: ChangeId,
-        by: &str,
+        made: impl Into<MadeLive>,
         now: Timestamp,
     ) -> Result<(Version, Option<GovernanceError>), GovernanceError> {
         if let Some(Rollout { n, .. }) = self.rollout {
@@ -31,7 +31,8 @@ impl Governor {
         }
         let (proposal, _, new) = self.admitted(id, now)?;
         let rollout = Rollout::new(self.n().saturating_add(1), id);
-        self.append(proposal.change, proposal.approvals, new, How { by, blobs: &[], rollout: Some(rollout) }, now)
+        let how = How { made: made.into(), blobs: &[], rollout: Some(rollout) };
+        self.append(proposal.change, proposal.approvals, new, how, now)
     }
 
     /// Appends a change as a version that is live for everybody at once, and still has to be written to the files: until [`Self::finish_rollout`] it is known,
@@ -42,12 +43,13 @@ impl Governor {
     pub fn activate_and_write(
         &mut self,
         id: ChangeId,
-        by: &str,
+        made: impl Into<MadeLive>,
         now: Timestamp,
     ) -> Result<(Version, Option<GovernanceError>), GovernanceError> {
         let (proposal, _, new) = self.admitted(id, now)?;
         let rollout = Rollout::at_once(self.n().saturating_add(1), id);
-        self.append(proposal.change, proposal.approvals, new, How { by, blobs: &[], rollout: Some(rollout) }, now)
+        let how = How { made: made.into(), blobs: &[], rollout: Some(rollout) };
+        self.append(proposal.change, proposal.approvals, new, how, now)
     }
 
     /// What is beside the store says before a version is appended in which step that begins; and nothing of one that takes none, though another program that
@@ -209,7 +211,7 @@ impl Governor {
         }
         let set = self.approvers.clone();
         let by = change.authors.first().cloned().unwrap_or_default();
-        self.append(change, Vec::new(), set, How { by: &by, blobs: &[], rollout: None }, now)
+        self.append(change, Vec::new(), set, How { made: (&*by).into(), blobs: &[], rollout: None }, now)
     }
 }
 

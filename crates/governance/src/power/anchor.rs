@@ -17,14 +17,14 @@ pub type Place = (u64, Hash);
 
 /// How far the log has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Anchor {
+pub struct PowerAnchor {
     /// What is surely there.
     pub known: Place,
     /// What may be there: the same, except while something is appended.
     pub next: Place,
 }
 
-impl Anchor {
+impl PowerAnchor {
     /// Of a log that ends there.
     pub fn at(place: Place) -> Self {
         Self { known: place, next: place }
@@ -53,11 +53,11 @@ impl Anchor {
 
 /// The file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AnchorFile {
+pub struct PowerAnchorFile {
     path: PathBuf,
 }
 
-impl AnchorFile {
+impl PowerAnchorFile {
     /// That of the log in this store.
     pub fn beside(store: &Path) -> Self {
         Self { path: durable::beside(store, SUFFIX) }
@@ -67,17 +67,17 @@ impl AnchorFile {
     ///
     /// # Errors
     /// It cannot be read, or is something else.
-    pub fn read(&self) -> io::Result<Option<Anchor>> {
+    pub fn read(&self) -> io::Result<Option<PowerAnchor>> {
         let Some(text) = durable::read(&self.path)? else { return Ok(None) };
         let wrong = || io::Error::new(io::ErrorKind::InvalidData, "it is not what this program writes");
-        Anchor::from_text(&text).map(Some).ok_or_else(wrong)
+        PowerAnchor::from_text(&text).map(Some).ok_or_else(wrong)
     }
 
     /// Writes it. It is on the disk when this returns, and as it was before when this fails.
     ///
     /// # Errors
     /// It cannot be written.
-    pub fn write(&self, anchor: Anchor) -> io::Result<()> {
+    pub fn write(&self, anchor: PowerAnchor) -> io::Result<()> {
         durable::write(&self.path, &anchor.to_text())
     }
 
@@ -102,10 +102,10 @@ mod tests {
     #[test]
     fn it_is_read_as_it_was_written_and_nothing_else_is_read() {
         let folder = tempfile::tempdir().unwrap();
-        let file = AnchorFile::beside(&folder.path().join("portcullis.db"));
+        let file = PowerAnchorFile::beside(&folder.path().join("portcullis.db"));
         assert_eq!(file.path(), folder.path().join("portcullis.db.power"));
         assert_eq!(file.read().unwrap(), None);
-        let anchor = Anchor { known: (7, Hash([9; 32])), next: (9, Hash([8; 32])) };
+        let anchor = PowerAnchor { known: (7, Hash([9; 32])), next: (9, Hash([8; 32])) };
         file.write(anchor).unwrap();
         assert_eq!(file.read().unwrap(), Some(anchor));
         assert!(anchor.holds((7, Hash([9; 32]))) && anchor.holds((9, Hash([8; 32]))));

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::error::LedgerError;
 use crate::hash::Hash;
-use crate::power::anchor::{Anchor, Place};
+use crate::power::anchor::{Place, PowerAnchor};
 use crate::power::entry::{Act, Asked, Entry};
 use crate::power::state::{Power, PowerState, happened};
 use crate::power::unheard::Heard;
@@ -37,7 +37,7 @@ pub trait PowerLedger: fmt::Debug + Send {
     ///
     /// # Errors
     /// It cannot be read, or is something else.
-    fn anchor(&self) -> Result<Option<Anchor>, LedgerError> {
+    fn anchor(&self) -> Result<Option<PowerAnchor>, LedgerError> {
         Ok(None)
     }
 

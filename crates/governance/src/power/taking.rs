@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use crate::approval::Decision;
 use crate::error::LedgerError;
 use crate::hash::Hash;
-use crate::power::anchor::Anchor;
+use crate::power::anchor::PowerAnchor;
 use crate::power::book::{Limits, PowerBook, PowerError, PowerLedger};
 use crate::power::entry::{Act, Entry};
 use crate::power::state::{Power, PowerState};
@@ -75,7 +75,7 @@ impl PowerBook {
     ///
     /// # Errors
     /// They cannot be read; or one that it knows is not there.
-    pub fn unknown_to(&self, anchor: Option<&Anchor>) -> Result<Result<Vec<Entry>, Untakeable>, PowerError> {
+    pub fn unknown_to(&self, anchor: Option<&PowerAnchor>) -> Result<Result<Vec<Entry>, Untakeable>, PowerError> {
         let entries = self.entries_after(0)?;
         let behind = |place: (u64, Hash)| {
             let at = entries.iter().position(|(entry, hash)| (entry.n, *hash) == place)?;

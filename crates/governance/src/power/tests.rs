@@ -32,7 +32,7 @@ struct Kept {
     /// So many calls that append still succeed; `None`: all.
     appends: Option<usize>,
     /// What is kept beside the rows, where a test wants that.
-    anchor: Option<Anchor>,
+    anchor: Option<PowerAnchor>,
 }
 
 impl Disk {
@@ -67,7 +67,7 @@ impl PowerLedger for Disk {
             }
             kept.records.extend((n..).zip(records.iter().cloned()));
             if let (Some(anchor), Some((n, record))) = (&mut kept.anchor, kept.records.last()) {
-                *anchor = Anchor::at((*n, Hash::of(record)));
+                *anchor = PowerAnchor::at((*n, Hash::of(record)));
             }
             Ok(())
         })
@@ -79,7 +79,7 @@ impl PowerLedger for Disk {
         Ok(())
     }
 
-    fn anchor(&self) -> Result<Option<Anchor>, LedgerError> {
+    fn anchor(&self) -> Result<Option<PowerAnchor>, LedgerError> {
         Ok(self.with(|kept| kept.anchor))
     }
 

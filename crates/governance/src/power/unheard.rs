@@ -1,7 +1,7 @@
 //! Rows that nothing but the store vouches for, and those that are not there any more.
 
 use crate::hash::Hash;
-use crate::power::anchor::{Anchor, Place};
+use crate::power::anchor::{Place, PowerAnchor};
 use crate::power::book::{PowerBook, PowerError};
 use crate::power::entry::{Act, Entry};
 
@@ -69,7 +69,7 @@ impl PowerBook {
 fn only_takes_away(
     (before, mut at): (Place, Option<i64>),
     heard: &[(Entry, Hash)],
-    anchor: &Anchor,
+    anchor: &PowerAnchor,
     beyond: Option<Place>,
 ) -> Option<usize> {
     let known = match before == anchor.next || Some(before) == beyond {

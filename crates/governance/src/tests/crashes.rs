@@ -238,6 +238,7 @@ fn what_a_version_says_of_itself_is_not_believed_although_it_is_signed() {
             instance: base.instance_after(),
             time: at(12).as_microsecond(),
             by: "root".to_owned(),
+            exceptions: Exceptions::default(),
             approvals: needed.iter().map(|key| sign(&governor, &change, key, 11)).collect(),
             change,
         };

@@ -127,6 +127,7 @@ fn whoever_changes_the_steps_changes_what_protects_all_the_rest() {
         instance: governor.standing().instance,
         time: at(22).as_microsecond(),
         by: "root".to_owned(),
+        exceptions: Exceptions::default(),
         change: proposal.change.clone(),
         approvals: proposal.approvals,
     };

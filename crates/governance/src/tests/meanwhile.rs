@@ -29,7 +29,16 @@ fn waiting(people: &People, step_by_step: bool) -> (Shared, Governor, Change) {
 fn forged(governor: &Governor, change: Change, approvals: Vec<Approval>) -> Version {
     let last = governor.standing().version.unwrap();
     let (n, prev, instance) = (last.n + 1, last.hash(), governor.standing().instance);
-    Version { n, prev, instance, time: at(22).as_microsecond(), by: "ana".to_owned(), change, approvals }
+    Version {
+        n,
+        prev,
+        instance,
+        time: at(22).as_microsecond(),
+        by: "ana".to_owned(),
+        exceptions: Exceptions::default(),
+        change,
+        approvals,
+    }
 }
 
 fn refused_as_broken(shared: &Shared, governor: &mut Governor, third: &Change, number: u64) {

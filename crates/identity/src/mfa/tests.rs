@@ -3,8 +3,11 @@ use std::sync::Mutex;
 
 use data_encoding::{BASE32_NOPAD, BASE64};
 
-use super::factor::Attempts;
-use super::seal::FactorKey;
+use super::factor::{Attempts, FactorStoreError};
+use super::rekeying::RESEALED_AT_ONCE;
+use super::seal::{FactorKey, OpenError};
+use super::totp::TotpSecret;
+use super::webauthn::{Assertion, PasskeyError, Registration};
 use super::*;
 
 const NOW: i64 = 1_800_000_000;

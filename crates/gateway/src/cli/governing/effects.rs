@@ -104,6 +104,7 @@ mod tests {
             instance: Hash::NONE,
             time: 0,
             by: "root".to_owned(),
+            exceptions: portcullis_governance::Exceptions::default(),
             change: change(&before),
             approvals: Vec::new(),
         };

@@ -35,7 +35,7 @@ pub(super) fn began(of: u64) -> Act {
 #[test]
 fn what_somebody_writes_into_the_table_is_told_by_what_lies_beside_it() {
     let disk = Disk::default();
-    disk.with(|kept| kept.anchor = Some(Anchor::at((0, Hash::NONE))));
+    disk.with(|kept| kept.anchor = Some(PowerAnchor::at((0, Hash::NONE))));
     let mut book = disk.open(at(0));
     let good = book.ask(asked("user:alice", 0), &[], at(0)).unwrap().n;
     let before = disk.with(|kept| kept.records.clone());
@@ -54,7 +54,7 @@ fn what_somebody_writes_into_the_table_is_told_by_what_lies_beside_it() {
     // What an earlier version of the program ends while it is replaced gives nobody anything.
     disk.with(|kept| {
         let (n, record) = kept.records.last().unwrap();
-        kept.anchor = Some(Anchor::at((*n, Hash::of(record))));
+        kept.anchor = Some(PowerAnchor::at((*n, Hash::of(record))));
     });
     forge(&disk, vec![Act::Ended { of: good, reason: "its time is over".to_owned() }], 5);
     assert!(!disk.open(at(6)).power(good).unwrap().is_in_force(at(6)));
@@ -62,8 +62,8 @@ fn what_somebody_writes_into_the_table_is_told_by_what_lies_beside_it() {
     let (n, record) = disk.with(|kept| kept.records.last().cloned()).unwrap();
     let known = disk.with(|kept| kept.anchor).unwrap().known;
     for anchor in [
-        Anchor { known, next: (n, Hash::of(&record)) },
-        Anchor { known: (n, Hash::of(&record)), next: (n + 1, Hash::NONE) },
+        PowerAnchor { known, next: (n, Hash::of(&record)) },
+        PowerAnchor { known: (n, Hash::of(&record)), next: (n + 1, Hash::NONE) },
     ] {
         disk.with(|kept| kept.anchor = Some(anchor));
         assert_eq!(disk.open(at(6)).head().0, 3);

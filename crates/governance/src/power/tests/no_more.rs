@@ -50,7 +50,7 @@ fn what_was_rightly_approved_and_counts_no_more_is_no_forgery() {
 #[test]
 fn rows_that_only_take_away_are_taken_and_told() {
     let disk = Disk::default();
-    disk.with(|kept| kept.anchor = Some(Anchor::at((0, Hash::NONE))));
+    disk.with(|kept| kept.anchor = Some(PowerAnchor::at((0, Hash::NONE))));
     let mut book = disk.open(at(0));
     let [one, other] = ["user:alice", "user:carl"].map(|who| book.ask(asked(who, 0), &[], at(0)).unwrap().n);
     let ended = |of| Act::Ended { of, reason: "its time is over".to_owned() };
@@ -85,7 +85,7 @@ fn rows_that_only_take_away_are_taken_and_told() {
 fn a_log_that_is_shorter_than_it_was_is_told_while_the_process_runs() {
     for anchored in [true, false] {
         let disk = Disk::default();
-        disk.with(|kept| kept.anchor = anchored.then(|| Anchor::at((0, Hash::NONE))));
+        disk.with(|kept| kept.anchor = anchored.then(|| PowerAnchor::at((0, Hash::NONE))));
         let mut book = disk.open(at(0));
         let n = book.ask(asked("user:alice", 0), &[], at(0)).unwrap().n;
         book.end(n, "done", &[], at(1)).unwrap();

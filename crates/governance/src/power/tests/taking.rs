@@ -7,11 +7,11 @@ use super::*;
 type Case<'c> = (&'c str, Vec<Act>, Result<usize, Untakeable>);
 
 /// One that waits for an approval, and is known; and how far the log is known.
-fn known(disk: &Disk) -> (u64, Hash, Anchor) {
+fn known(disk: &Disk) -> (u64, Hash, PowerAnchor) {
     let mut book = disk.open(at(0));
     let power = book.ask(asked("user:alice", 1), &names(&["alice"]), at(0)).unwrap();
     let (n, record) = disk.with(|kept| kept.records.last().cloned()).unwrap();
-    (power.n, power.hash, Anchor::at((n, Hash::of(&record))))
+    (power.n, power.hash, PowerAnchor::at((n, Hash::of(&record))))
 }
 
 #[test]
@@ -73,16 +73,16 @@ fn what_is_known_must_be_there_and_nothing_is_from_tomorrow() {
     forge(&disk, vec![Act::Rejected { of, reason: "x".to_owned() }], 400);
     let read = || PowerBook::read_rows(Box::new(disk.clone()), Limits::default()).unwrap();
     let (book, count) = (read(), |found: Result<Vec<Entry>, Untakeable>| found.map(|found| found.len()));
-    let unknown = |anchor: Option<Anchor>| count(book.unknown_to(anchor.as_ref()).unwrap());
+    let unknown = |anchor: Option<PowerAnchor>| count(book.unknown_to(anchor.as_ref()).unwrap());
     assert_eq!((unknown(Some(anchor)), unknown(None)), (Ok(1), Ok(2)));
     // The process ended before, or behind, what it was about to append.
-    let Anchor { known: (n, hash), .. } = anchor;
-    assert_eq!(unknown(Some(Anchor { known: (0, Hash::NONE), next: (n, hash) })), Ok(1));
-    assert_eq!(unknown(Some(Anchor { known: (0, Hash::NONE), next: (n, instance()) })), Ok(2));
-    assert_eq!(unknown(Some(Anchor { known: (n, hash), next: (n + 1, instance()) })), Ok(1));
+    let PowerAnchor { known: (n, hash), .. } = anchor;
+    assert_eq!(unknown(Some(PowerAnchor { known: (0, Hash::NONE), next: (n, hash) })), Ok(1));
+    assert_eq!(unknown(Some(PowerAnchor { known: (0, Hash::NONE), next: (n, instance()) })), Ok(2));
+    assert_eq!(unknown(Some(PowerAnchor { known: (n, hash), next: (n + 1, instance()) })), Ok(1));
     // One that is known is another one, or is gone.
-    assert_eq!(unknown(Some(Anchor::at((n, instance())))), Err(Untakeable::CutOff(n)));
-    assert_eq!(unknown(Some(Anchor::at((n + 7, hash)))), Err(Untakeable::CutOff(n + 7)));
+    assert_eq!(unknown(Some(PowerAnchor::at((n, instance())))), Err(Untakeable::CutOff(n)));
+    assert_eq!(unknown(Some(PowerAnchor::at((n + 7, hash)))), Err(Untakeable::CutOff(n + 7)));
     let entries = book.unknown_to(Some(&anchor)).unwrap().unwrap();
     assert_eq!(book.are_takeable(&entries, &demands, at(99)), Err(Untakeable::Ahead(2)));
     assert_eq!(book.are_takeable(&entries, &demands, at(101)), Ok(()), "clocks may differ by five minutes");
@@ -108,7 +108,7 @@ fn taking_gives_nobody_anything() {
         ],
         2,
     );
-    let take = |anchor: Option<Anchor>| {
+    let take = |anchor: Option<PowerAnchor>| {
         let mut book = PowerBook::read_rows(Box::new(disk.clone()), Limits::default()).unwrap();
         let unknown = book.unknown_to(anchor.as_ref()).unwrap().unwrap();
         book.end_what_is_touched(&unknown, "nobody vouches", &names(&["root"]), at(3)).unwrap()

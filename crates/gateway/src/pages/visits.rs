@@ -1,4 +1,4 @@
-//! Whose turn it is on the pages that ask who it is: one visit of a principal after the other, and not too often, as [`rate`] counts it.
+//! The visits of the pages that ask who it is: one of a principal after the other, and not too often, as [`rate`] counts it.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -31,7 +31,7 @@ type Who = (PrincipalKind, Box<str>);
 
 /// Whose turn it is.
 #[derive(Debug, Clone)]
-pub(super) struct Turns {
+pub(super) struct Visits {
     pace: Pace,
     all: Arc<Mutex<HashMap<Who, One>>>,
 }
@@ -46,17 +46,17 @@ struct One {
 /// A visit under way; dropped, it is over.
 #[derive(Debug)]
 pub(super) struct Turn {
-    turns: Turns,
+    visits: Visits,
     who: Who,
 }
 
-impl Default for Turns {
+impl Default for Visits {
     fn default() -> Self {
         Self { pace: Pace::new(VISITS, WINDOW, VISITS), all: Arc::default() }
     }
 }
 
-impl Turns {
+impl Visits {
     /// Takes a turn for one visit. `now` is on the clock that nobody sets.
     ///
     /// # Errors
@@ -80,7 +80,7 @@ impl Turns {
         }
         one.is_here = true;
         drop(all);
-        Ok(Turn { turns: self.clone(), who })
+        Ok(Turn { visits: self.clone(), who })
     }
 
     fn all(&self) -> MutexGuard<'_, HashMap<Who, One>> {
@@ -90,7 +90,7 @@ impl Turns {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        if let Some(one) = self.turns.all().get_mut(&self.who) {
+        if let Some(one) = self.visits.all().get_mut(&self.who) {
             one.is_here = false;
         }
     }
@@ -106,33 +106,33 @@ mod tests {
 
     #[test]
     fn one_visit_of_each_at_once_and_sixty_and_then_one_a_second() {
-        let turns = Turns::default();
+        let visits = Visits::default();
         let (alice, bob) = (Principal::user("alice"), Principal::user("bob"));
-        let here = turns.take(&alice, at(0)).unwrap();
-        assert_eq!(turns.take(&alice, at(0)).unwrap_err(), OutOfTurn::TooOften { retry_after_s: 1 });
-        assert!(turns.take(&bob, at(0)).is_ok() && turns.take(&Principal::service("alice"), at(0)).is_ok());
+        let here = visits.take(&alice, at(0)).unwrap();
+        assert_eq!(visits.take(&alice, at(0)).unwrap_err(), OutOfTurn::TooOften { retry_after_s: 1 });
+        assert!(visits.take(&bob, at(0)).is_ok() && visits.take(&Principal::service("alice"), at(0)).is_ok());
         drop(here);
         for _ in 1..60 {
-            turns.take(&alice, at(0)).unwrap();
+            visits.take(&alice, at(0)).unwrap();
         }
         // Whoever comes when it is told to is let in.
-        assert_eq!(turns.take(&alice, at(0)).unwrap_err(), OutOfTurn::TooOften { retry_after_s: 1 });
-        assert!(turns.take(&bob, at(0)).is_ok());
+        assert_eq!(visits.take(&alice, at(0)).unwrap_err(), OutOfTurn::TooOften { retry_after_s: 1 });
+        assert!(visits.take(&bob, at(0)).is_ok());
         assert!(
-            turns.take(&alice, at(1)).is_ok()
-                && turns.take(&alice, at(1)).is_err()
-                && turns.take(&alice, at(2)).is_ok()
+            visits.take(&alice, at(1)).is_ok()
+                && visits.take(&alice, at(1)).is_err()
+                && visits.take(&alice, at(2)).is_ok()
         );
     }
 
     #[test]
     fn so_many_are_counted_and_who_has_not_come_of_late_makes_room() {
-        let turns = Turns::default();
+        let visits = Visits::default();
         for n in 0..MOST {
-            turns.take(&Principal::user(&n.to_string()), at(0)).unwrap();
+            visits.take(&Principal::user(&n.to_string()), at(0)).unwrap();
         }
-        assert_eq!(turns.take(&Principal::user("late"), at(0)).unwrap_err(), OutOfTurn::TooMany);
-        assert!(turns.take(&Principal::user("late"), at(1)).is_ok());
-        assert_eq!(turns.all().len(), 1);
+        assert_eq!(visits.take(&Principal::user("late"), at(0)).unwrap_err(), OutOfTurn::TooMany);
+        assert!(visits.take(&Principal::user("late"), at(1)).is_ok());
+        assert_eq!(visits.all().len(), 1);
     }
 }
