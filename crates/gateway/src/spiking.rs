@@ -16,7 +16,7 @@ use portcullis_insight::spike::{
 };
 use portcullis_policy::Policy;
 use portcullis_proxy::Shared;
-use portcullis_store::SpikeBook;
+use portcullis_store::{SpikeBook, SpikesOf};
 use uuid::Uuid;
 
 pub(crate) use keeping::{Begun, Unsaved, found_in, parts_of};
@@ -117,9 +117,9 @@ impl Spiking {
         }
     }
 
-    /// That could not be written.
+    /// That could not be written, or another process writes: what it has put in the place of this one's is to be written anew, should that end first.
     pub(crate) fn give_back(&mut self, unsaved: &Unsaved) {
-        self.states_changed |= unsaved.states.is_some();
+        self.states_changed = true;
         self.unwritten.extend(unsaved.found.iter().map(|spike| spike.id));
     }
 
@@ -245,12 +245,12 @@ pub(crate) fn changes_over_starts(
     states::changes(&states, &present, (Timestamp::now(), lookback), policy_of)
 }
 
-/// Writes what is to be written; what is not is so the next time.
-pub(crate) fn write(book: &mut SpikeBook, unsaved: &Unsaved) -> Result<(), String> {
-    keeping::write(book, unsaved, Timestamp::now())
-}
-
-/// Writes who was let in.
-pub(crate) fn write_remembered(book: &SpikeBook, remembered: &Remembered) -> Result<(), String> {
-    keeping::write_remembered(book, remembered)
+/// Writes what is to be written, and who was let in, where that is due; what is not written is so the next time.
+pub(crate) fn write(
+    book: &mut SpikeBook,
+    unsaved: &Unsaved,
+    remembered: Option<&Remembered>,
+    is_last: bool,
+) -> Result<SpikesOf, String> {
+    keeping::write(book, (unsaved, remembered), (Timestamp::now(), is_last))
 }
