@@ -127,7 +127,7 @@ mod tests {
         let policy = Policy::compile(&draft).unwrap().0;
         let with = |name: &str, prefix: &str| {
             let content =
-                NetworkContent { name: name.into(), prefixes: [prefix.parse().unwrap()].into(), unknown: false };
+                NetworkContent { name: name.into(), prefixes: [prefix.parse().unwrap()].into(), unknown: false, list: None };
             Arc::new(policy.with_networks(&[content]).unwrap())
         };
         let change = |kind, about: &str, after: &Arc<Policy>| RecentChange {
