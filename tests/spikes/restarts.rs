@@ -148,6 +148,70 @@ fn damaged_rows_are_dropped_and_stop_no_start() {
     assert!(wait::until(PATIENCE, gone).is_some());
 }
 
+/// A list of networks that are denied, in a file; and who is let in unless they are in one of them.
+fn with_a_list(upstream: &Upstream) -> (Scene, Vec<String>) {
+    let honest: Vec<String> = (0..10).map(|number| format!("127.0.0.{}", 100 + 2 * number)).collect();
+    let source = "[[network]]\nname = \"bad-networks\"\naddresses = [\"127.0.0.66\"]\n\
+                  source = { file = \"list.txt\", private = true, refresh = \"1h\" }\n";
+    let denies = POLICY.replace("allow = [\"office-berlin\", \"home\"]", "deny = [\"bad-networks\"]");
+    let mut site = Site::new(&upstream.url());
+    site.add(STORE);
+    site.file("list.txt", &honest.join("\n"));
+    let people = (9..15).map(|host| {
+        let name = format!("person-{host}");
+        Caller::new(&format!("127.0.0.{host}"), ("x-api-key", site.key(&name, &format!("user:{name}"), "")))
+    });
+    let people = people.collect();
+    (Scene::of(site, people, &without_bans(&[&denies, source].concat())), honest)
+}
+
+/// The office is in the list from now on.
+fn poison(scene: &Scene, honest: &[String]) {
+    let poisoned = [&honest[1..], &["127.0.0.8/29".to_owned()]].concat();
+    scene.gateway.site.file("list.txt", &poisoned.join("\n"));
+    let refreshed = run(&scene.gateway, &["feed", "refresh", "bad-networks"]);
+    assert_eq!(refreshed.status.code(), Some(0), "{refreshed:?}");
+}
+
+/// A list changes, and the gateway is started again before anybody is refused by it: it is a suspect all the same.
+#[test]
+fn a_list_that_changed_before_a_start_is_blamed_and_its_way_back_is_a_command() {
+    let upstream = Upstream::start();
+    let (scene, honest) = with_a_list(&upstream);
+    poison(&scene, &honest);
+    let scene = scene.restart(|_| {});
+    let told = scene.told(|| scene.locked_out(403));
+    let cause = told.check("feed_change", 95, "by network/bad-networks");
+    let words = "another list of the network bad-networks at ";
+    assert!(cause["summary"].as_str().unwrap().starts_with(words), "{cause:#}");
+    told.check_fix("portcullis feed rollback bad-networks", &["of 6 callers, 6 let in before; "]);
+    let back = run(&scene.gateway, &["feed", "rollback", "bad-networks"]);
+    assert_eq!(back.status.code(), Some(0), "{back:?}");
+    scene.people.iter().for_each(|person| person.check(&scene.gateway, 4, 200));
+}
+
+/// Where the list of before is gone nobody knows what it would have said: it is no cause, and not ruled out either.
+#[test]
+fn a_list_that_changed_before_a_start_and_is_not_kept_is_not_ruled_out() {
+    let upstream = Upstream::start();
+    let (scene, honest) = with_a_list(&upstream);
+    poison(&scene, &honest);
+    let scene = scene.restart(|site| {
+        for entry in std::fs::read_dir(site.path("feeds")).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|kind| kind != "good") {
+                std::fs::remove_file(path).unwrap();
+            }
+        }
+    });
+    let told = scene.told(|| scene.locked_out(403));
+    assert_eq!(told.kinds(), Vec::<&str>::new(), "{:#}", told.report);
+    let said = told.report["not_ruled_out"].as_array().unwrap();
+    let words = "another list of the network bad-networks, of which the one before is not kept, at ";
+    let is_said = said.iter().any(|said| said.as_str().unwrap().starts_with(words));
+    assert!(is_said, "{:#}", told.report);
+}
+
 /// One takes over from another: what the older one has learnt since, and writes down at its end at the latest, does not come in the place of what is in
 /// force by now.
 #[test]

@@ -217,7 +217,8 @@ impl Kept {
     /// Keeps in the store what of spikes is to outlast the process, until the end. First it compiles what was in force before: nobody waits for that.
     fn keep_spikes(&self, book: &mut SpikeBook, governing: Option<&Governing>, stopped: &AtomicBool) {
         let states = self.spiking().map(|spiking| spiking.states());
-        let changes = states.map(|states| spiking::changes_over_starts(states, governing, &self.shared));
+        let changes =
+            states.map(|states| spiking::changes_over_starts(states, (governing, &self.ways.feeds), &self.shared));
         if let (Some(mut spiking), Some(changes)) = (self.spiking(), changes) {
             spiking.note(changes);
         }

@@ -6,6 +6,7 @@
 use super::{Activate, Finding, Finished, Hold, Keeper, Notice, NoticeKind, Now, prefixes, save_acceptance, save_base};
 use crate::feed::{Base, Feed, FeedState, Held};
 use crate::store::{self, Kind, Saved, age_of};
+use portcullis_policy::NetworkContent;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -27,6 +28,22 @@ pub enum RollbackError {
 }
 
 impl Keeper {
+    /// What a network would hold with the list of this hash, or with none: where that is kept, be it in force, before that, compared with, or held back.
+    pub fn content_by(&self, name: &str, sha256: Option<&str>) -> Option<NetworkContent> {
+        let feed = self.feeds.iter().find(|feed| *feed.settings.name == *name)?;
+        let Some(sha256) = sha256 else { return Some(store::content(&feed.settings, None)) };
+        let standing = feed.acceptance.standing.as_ref().and_then(|standing| standing.before.as_ref());
+        let kept = [
+            feed.current.as_ref().map(|current| &current.list),
+            feed.before.as_ref().map(|before| &before.list),
+            feed.base.as_ref().map(|base| &base.list),
+            feed.held.as_ref().and_then(|held| held.list.as_ref()),
+            standing.map(|before| &before.list),
+        ];
+        let list = kept.into_iter().flatten().find(|list| **list.sha256() == *sha256)?;
+        Some(store::content(&feed.settings, Some(list)))
+    }
+
     /// The feeds that can be gone back from: of them a list of before is kept that is young enough.
     pub fn can_go_back(&self, now: Now) -> Vec<Arc<str>> {
         let can = |feed: &&Feed| {

@@ -150,7 +150,7 @@ impl World {
         let after = Arc::new(compiled(&draft));
         let before = Arc::clone(&self.policy);
         let about = String::new();
-        self.lookout.note(RecentChange { at: self.now(), kind, before, after: Arc::clone(&after), about });
+        self.lookout.note(RecentChange { at: self.now(), kind, before, together: None, after: Arc::clone(&after), about });
         if kind != ChangeKind::Rollout {
             self.policy = after;
         }
@@ -160,7 +160,7 @@ impl World {
     fn change_around(&mut self, kind: ChangeKind) {
         let policy = Arc::clone(&self.policy);
         let change =
-            RecentChange { at: self.now(), kind, before: Arc::clone(&policy), after: policy, about: "it".into() };
+            RecentChange { at: self.now(), kind, before: Arc::clone(&policy), together: None, after: policy, about: "it".into() };
         self.lookout.note(change);
     }
 
@@ -171,7 +171,7 @@ impl World {
         let before = Arc::new(compiled(&enforcing));
         self.policy = calibrated(&before, step_up_mnats);
         let (at, after, kind) = (self.now(), Arc::clone(&self.policy), ChangeKind::Calibration);
-        self.lookout.note(RecentChange { at, kind, before, after, about: String::new() });
+        self.lookout.note(RecentChange { at, kind, before, together: None, after, about: String::new() });
     }
 
     /// People of these come, as often as ever and so many times again, and are refused.
