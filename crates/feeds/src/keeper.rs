@@ -20,7 +20,7 @@ use crate::parse::ParseError;
 use crate::settings::{FeedSettings, OnStale, Settings};
 use crate::store::{self, Kind, Restored, Saved};
 
-pub use rollback::RollbackError;
+pub use rollback::{RollbackError, RollbackTried};
 
 /// Something that happened to a feed and that an operator should know of.
 #[derive(Debug, Clone, PartialEq, Eq)]

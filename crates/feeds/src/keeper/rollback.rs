@@ -4,11 +4,13 @@
 //! can change a list a little each hour, give out the good one once, or a page, and only its owner knows when it is right again.
 
 use super::{Activate, Finding, Finished, Hold, Keeper, Notice, NoticeKind, Now, prefixes, save_acceptance, save_base};
-use crate::feed::{Base, Feed, FeedState, Held};
+use crate::feed::{Base, Feed, FeedState, Held, SAMPLE};
 use crate::store::{self, Kind, Saved, age_of};
+use ipnet::IpNet;
 use portcullis_policy::NetworkContent;
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Why there was no going back.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -25,6 +27,37 @@ pub enum RollbackError {
     /// It could not be put in force.
     #[error("{0}")]
     Activation(String),
+}
+
+/// What going back would do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RollbackTried {
+    /// What the network would hold.
+    pub content: NetworkContent,
+    /// The SHA-256 of the list before.
+    pub sha256: Arc<str>,
+    /// How many prefixes it has.
+    pub entries: usize,
+    /// How long ago it was confirmed.
+    pub age: Duration,
+    /// The SHA-256 of the list in force, which would be held back.
+    pub gone: Arc<str>,
+    /// How many prefixes that has.
+    pub gone_entries: usize,
+    /// How many prefixes of the list before are not in force, and a few of them.
+    pub added: (usize, Vec<IpNet>),
+    /// How many prefixes in force it does not have, and a few of them.
+    pub removed: (usize, Vec<IpNet>),
+}
+
+/// A feed that can be gone back from, and to what.
+struct Back<'k> {
+    index: usize,
+    feed: &'k Feed,
+    before: Saved,
+    gone: Saved,
+    /// How long ago the list before was confirmed.
+    age: Duration,
 }
 
 impl Keeper {
@@ -53,11 +86,25 @@ impl Keeper {
         self.feeds.iter().filter(can).map(|feed| Arc::clone(&feed.settings.name)).collect()
     }
 
-    /// Puts the list before the one in force back, and holds that one back, and all that follow, until somebody accepts one.
+    /// What [`Self::rollback`] would do. Nothing is changed.
     ///
     /// # Errors
-    /// [`RollbackError`]: nothing has changed.
-    pub fn rollback(&mut self, name: &str, now: Now, activate: &mut Activate<'_>) -> Result<Finished, RollbackError> {
+    /// [`RollbackError`]: it would not be done.
+    pub fn try_rollback(&self, name: &str, now: Now) -> Result<RollbackTried, RollbackError> {
+        let Back { feed, before, gone, age, .. } = self.back(name, now)?;
+        Ok(RollbackTried {
+            content: store::content(&feed.settings, Some(&before.list)),
+            sha256: Arc::clone(before.list.sha256()),
+            entries: before.list.len(),
+            age,
+            gone: Arc::clone(gone.list.sha256()),
+            gone_entries: gone.list.len(),
+            added: before.list.beyond(&gone.list, SAMPLE),
+            removed: gone.list.beyond(&before.list, SAMPLE),
+        })
+    }
+
+    fn back(&self, name: &str, now: Now) -> Result<Back<'_>, RollbackError> {
         let index = self.feeds.iter().position(|feed| *feed.settings.name == *name).ok_or(RollbackError::Unknown)?;
         let feed = self.feeds.get(index).ok_or(RollbackError::Unknown)?;
         let (Some(before), Some(gone)) = (feed.before.clone(), feed.saved()) else {
@@ -67,6 +114,15 @@ impl Keeper {
         if age > feed.settings.max_age {
             return Err(RollbackError::TooOld(age.as_secs()));
         }
+        Ok(Back { index, feed, before, gone, age })
+    }
+
+    /// Puts the list before the one in force back, and holds that one back, and all that follow, until somebody accepts one.
+    ///
+    /// # Errors
+    /// [`RollbackError`]: nothing has changed.
+    pub fn rollback(&mut self, name: &str, now: Now, activate: &mut Activate<'_>) -> Result<Finished, RollbackError> {
+        let Back { index, feed, before, gone, age } = self.back(name, now)?;
         let folder = self.folder.clone();
         let was = feed.acceptance.clone();
         let mut acceptance = was.clone();
