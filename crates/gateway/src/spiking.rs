@@ -236,8 +236,9 @@ pub(crate) fn changes_over_starts(
         (policy.sha256() == state.sha256).then(|| Arc::new(policy))
     };
     let calibrated = |policy: &Policy, id: Option<&str>| {
-        let made = id.and_then(|id| shared.risk.calibration_named(id));
-        policy.with_calibration(made.map(|made| (Arc::clone(&made.id), made.thresholds)))
+        let Some(id) = id else { return Some(policy.with_calibration(None)) };
+        let made = shared.risk.calibration_named(id)?;
+        Some(policy.with_calibration(Some((Arc::clone(&made.id), made.thresholds))))
     };
     // Held for a moment each: nobody who changes a list waits for policies that are compiled.
     let list_of = |name: &str, sha256: Option<&str>| feeds.keeper().content_by(name, sha256);

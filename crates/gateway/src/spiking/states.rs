@@ -118,8 +118,8 @@ pub(crate) fn push(states: &mut Vec<State>, state: State) {
     states.drain(..surplus);
 }
 
-/// Who knows what is kept of before: the policy of a state, where its files are; the same policy with the calibration of an id; the content of a network
-/// with the list of a hash.
+/// Who knows what is kept of before: the policy of a state, where its files are; the same policy with the calibration of an id, or without one; the content
+/// of a network with the list of a hash.
 pub(super) struct Kept<P, C, L> {
     pub(super) policy_of: P,
     pub(super) calibrated: C,
@@ -135,7 +135,7 @@ pub(super) fn changes<P, C, L>(
 ) -> Vec<RecentChange>
 where
     P: Fn(&State) -> Option<Arc<Policy>>,
-    C: Fn(&Policy, Option<&str>) -> Policy,
+    C: Fn(&Policy, Option<&str>) -> Option<Policy>,
     L: Fn(&str, Option<&str>) -> Option<NetworkContent>,
 {
     let edge = SignedDuration::try_from(lookback).ok().and_then(|lookback| now.checked_sub(lookback).ok());
@@ -157,7 +157,10 @@ where
             true => Arc::clone(present),
             false => files_of(after).map_or_else(
                 || Arc::clone(present),
-                |policy| Arc::new((kept.calibrated)(&policy, after.calibration.as_deref())),
+                |policy| {
+                    let calibrated = (kept.calibrated)(&policy, after.calibration.as_deref());
+                    Arc::new(calibrated.unwrap_or_else(|| policy.with_calibration_of(present)))
+                },
             ),
         };
         let (mut contents, mut gone) = (Vec::new(), Vec::new());
@@ -170,15 +173,14 @@ where
         let files = files_of(before);
         let is_missing = files.is_none() && is_otherwise_compiled(before, after);
         let then = files.unwrap_or_else(|| Arc::clone(&came));
-        let then = (kept.calibrated)(&then, before.calibration.as_deref());
-        let then = match then.with_networks(&contents) {
-            Ok(then) => then,
-            Err(_) if contents.is_empty() => then,
-            Err(_) => {
-                gone.extend(contents.iter().map(|content| &*content.name));
-                then
-            }
-        };
+        let calibrated = (kept.calibrated)(&then, before.calibration.as_deref());
+        let is_uncalibrated = calibrated.is_none();
+        let then = calibrated.unwrap_or_else(|| then.with_calibration_of(&came));
+        let listed = (!contents.is_empty()).then(|| then.with_networks(&contents));
+        if let Some(Err(_)) = listed {
+            gone.extend(contents.iter().map(|content| &*content.name));
+        }
+        let then = listed.and_then(Result::ok).unwrap_or(then);
         let in_force = |policy, state: &State, reading| {
             let (parts, put) = (state.parts.clone(), state.put.as_deref().map(Arc::from));
             InForce { policy, staged: None, reading, parts, put }
@@ -192,6 +194,9 @@ where
         };
         if !gone.is_empty() {
             note(format!("another list of the network {}, of which the one before is not kept,", gone.join(", ")));
+        }
+        if is_uncalibrated && before.calibration != after.calibration {
+            note("another calibration of the risk, of which the one before is not kept,".to_owned());
         }
         if let Some(about) = started(before, after, is_missing) {
             note(about);
@@ -277,14 +282,15 @@ mod tests {
         let list = last.lists.get("partner").and_then(|list| list.sha256.as_deref());
         let contents: Vec<NetworkContent> = list.map(content).into_iter().collect();
         let present = policy(&last.sha256).with_networks(&contents).unwrap();
-        let calibrated =
-            |policy: &Policy, id: Option<&str>| policy.with_calibration(id.map(|id| (id.into(), [None; 3])));
+        let calibrated = |policy: &Policy, id: Option<&str>| {
+            (id != Some("gone")).then(|| policy.with_calibration(id.map(|id| (id.into(), [None; 3]))))
+        };
         let kept = Kept {
             policy_of: |state: &State| policies.contains(&state.sha256.as_str()).then(|| policy(&state.sha256)),
             calibrated,
             list_of: |_: &str, sha256: Option<&str>| sha256.filter(|sha256| lists.contains(sha256)).map(content),
         };
-        let present = Arc::new(calibrated(&present, last.calibration.as_deref()));
+        let present = Arc::new(calibrated(&present, last.calibration.as_deref()).unwrap());
         changes(states, &present, (now, Duration::from_secs(15 * 60)), &kept)
     }
 
@@ -315,6 +321,12 @@ mod tests {
             kinds(&[first, other], &["aa"]),
             [ChangeKind::Identity, ChangeKind::ClientAddress, ChangeKind::Calibration, ChangeKind::Start]
         );
+        // A calibration of before that is not kept is none that could be undone.
+        let mut first = state("aa", 30, true);
+        first.calibration = Some("gone".to_owned());
+        let said = noted(&[first, state("aa", 1, true)], &[]);
+        assert_eq!(said[0].1, "another calibration of the risk, of which the one before is not kept,");
+        assert_eq!(said.iter().map(|(kind, _)| *kind).collect::<Vec<_>>(), [ChangeKind::Start; 2]);
     }
 
     #[test]
