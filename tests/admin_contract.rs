@@ -96,6 +96,7 @@ fn cases() -> Vec<Case> {
         act("/v1/feeds/refresh", json!({ "name": "partner" }), 200, "admin.feed_refresh"),
         ask("/v1/feeds/test", json!({ "address": "127.0.0.9" }), 200),
         act("/v1/feeds/rollback", json!({ "name": "partner" }), 409, "admin.feed_rollback"),
+        ask("/v1/feeds/rollback/preview", json!({ "name": "partner" }), 409),
         act("/v1/feeds/accept", json!({ "name": "partner", "sha256": "0".repeat(64) }), 409, "admin.feed_accept"),
         get("/v1/keys", 200),
         get("/v1/keys?limit=1&after=a", 200),

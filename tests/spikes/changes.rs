@@ -121,8 +121,22 @@ fn a_list_that_was_poisoned_is_put_down_to_the_list() {
     let message = told.event["message"].as_str().unwrap();
     let (_, command) = message.split_once("-> portcullis ").unwrap();
     let (command, _) = command.split_once(" (").unwrap();
-    let back = run(&scene.gateway, &command.split_whitespace().collect::<Vec<_>>());
-    assert_eq!(back.status.code(), Some(0), "{command}: {back:?}");
+    let command: Vec<&str> = command.split_whitespace().collect();
+    // First what it would do, which changes nothing.
+    let tried = run(&scene.gateway, &[&command[..], &["--dry-run"]].concat());
+    assert_eq!(tried.status.code(), Some(0), "{tried:?}");
+    let said = tried.stdout.join("\n");
+    let words = "the network bad-networks would have the list before again, confirmed ";
+    assert!(said.starts_with(words) && said.ends_with("\nnothing was changed"), "{said}");
+    assert!(said.contains(": 10 prefixes, 1 added (127.0.0.100/32), 1 removed (127.0.0.8/29); sha256 "), "{said}");
+    assert!(said.contains("\nnewly permits ") || said.contains("\nwould newly permit "), "{said}");
+    let tried = json(&scene.gateway, &[&command[..], &["--dry-run", "-o", "json"]].concat());
+    schemas::check("FeedRollbackTried", &tried);
+    assert_eq!((&tried["entries"], &tried["removed_sample"][0]), (&10.into(), &"127.0.0.8/29".into()), "{tried:#}");
+    assert!(tried["report"].is_object() && tried["unchanged"].is_boolean(), "{tried:#}");
+    scene.people.iter().for_each(|person| person.check(&scene.gateway, 1, 403));
+    let back = run(&scene.gateway, &command);
+    assert_eq!(back.status.code(), Some(0), "{command:?}: {back:?}");
     scene.people.iter().for_each(|person| person.check(&scene.gateway, 4, 200));
     let refreshed = run(&scene.gateway, &["feed", "refresh", "bad-networks"]);
     assert_eq!(refreshed.status.code(), Some(1), "{refreshed:?}");

@@ -35,8 +35,6 @@ fn a_calibration_that_asks_for_too_much_is_the_cause() {
 fn where_changes_need_approvals_the_way_back_is_a_policy_and_does_what_it_says() {
     let upstream = Upstream::start();
     let (mut scene, id, _) = asked_for_too_much(&upstream);
-    // Two changes between two looks, of which there is one a second, are undone together: here they are told apart.
-    std::thread::sleep(std::time::Duration::from_secs(3));
     scene.gateway.site.add(GOVERNED);
     scene.gateway.site.write();
     let [_, ben, cem] = begun(&scene.gateway.site);

@@ -17,6 +17,7 @@
 //! | `POST /v1/feeds/test` [`WhereIs`] | [`Located`] |
 //! | `POST /v1/feeds/accept` [`Acceptance`] | [`Done`] |
 //! | `POST /v1/feeds/rollback` [`FeedName`] | [`Done`] |
+//! | `POST /v1/feeds/rollback/preview` [`FeedName`] | [`FeedRollbackTried`] |
 //! | `GET /v1/keys` | [`KeyUses`] |
 //! | `GET /v1/revocations` | [`Revocations`] |
 //! | `POST /v1/revocations/add` [`NewRevocation`] | [`Done`] |
@@ -69,7 +70,9 @@ pub use bans::{Ban, BanReport, Bans, NewBan, NewBans, Outlook, Sample, Whom};
 pub use credentials::{KeyUse, KeyUses, NewRevocation, Revocations, RevokedName, ShownRevocation};
 pub use events::{SinkName, SinkTested, TAIL_SCHEMA, TailNote};
 pub use factors::{Factor, FactorBegun, FactorCode, FactorConfirmed, Factors, NewFactor};
-pub use feeds::{Acceptance, Feed, FeedError, FeedName, Feeds, HeldUpdate, Located, PlaceOfAddress, WhereIs};
+pub use feeds::{
+    Acceptance, Feed, FeedError, FeedName, FeedRollbackTried, Feeds, HeldUpdate, Located, PlaceOfAddress, WhereIs,
+};
 pub use insight::{PolicyText, Previewed, Spike, Spikes};
 pub use native::NativeEvent;
 pub use policies::{DiffWanted, PolicyDiffered, PolicySide, ReplayDone, ReplayWanted};

@@ -4,9 +4,9 @@ use std::future::Future;
 
 use crate::access;
 use crate::api::{
-    Acceptance, AlertTested, Alerts, BanReport, Bans, Calibrations, Done, Feeds, Health, Located, MutedAlert, NewBan,
-    NewBans, NewMute, PastLogins, PolicyText, Previewed, Problem, Profile, ReloadWanted, Reloaded, Sessions,
-    SinkTested, Spikes, Status, WhereIs, WhichSessions,
+    Acceptance, AlertTested, Alerts, BanReport, Bans, Calibrations, Done, FeedRollbackTried, Feeds, Health, Located,
+    MutedAlert, NewBan, NewBans, NewMute, PastLogins, PolicyText, Previewed, Problem, Profile, ReloadWanted, Reloaded,
+    Sessions, SinkTested, Spikes, Status, WhereIs, WhichSessions,
 };
 use crate::api::{
     Allowed, DiffWanted, EventExplained, EventId, EventsCounted, EventsFound, EventsWanted, Explained, PolicyDiffered,
@@ -156,6 +156,12 @@ pub trait Gateway: Send + Sync + 'static {
     /// # Errors
     /// Why not.
     fn roll_feed_back(&self, name: &str) -> Result<Done, Problem>;
+
+    /// What that would do. Nothing is changed.
+    ///
+    /// # Errors
+    /// Why it would not be done.
+    fn try_feed_rollback(&self, name: &str) -> Result<FeedRollbackTried, Problem>;
 
     /// When API keys were last used.
     fn key_uses(&self) -> KeyUses;

@@ -218,6 +218,14 @@ impl<G: Gateway> Desk<G> {
                 })
                 .await
             }
+            (Method::POST, "/v1/feeds/rollback/preview") => {
+                let feed: FeedName = read(request).await?;
+                self.slow(move |desk| match desk.gateway.try_feed_rollback(&feed.name) {
+                    Ok(tried) => Ok(json(&tried)),
+                    Err(problem) => Err(Failure(StatusCode::CONFLICT, problem)),
+                })
+                .await
+            }
             (Method::POST, "/v1/revocations/add") => {
                 let new: NewRevocation = read(request).await?;
                 let what = format!("{} {}", new.what, new.name);

@@ -409,6 +409,7 @@ fn compile_all(reader: &Reader<'_>, path: &Path, policy_path: Option<&Path>) -> 
     let compile::policy::Compiled { policy, draft, callers } =
         compile::policy::compile(reader, &gateway.entries.routes, policy, (callers, activations_at))?;
     compile::access::report_unreached(reader, &access, pages, &policy);
+    let policy = policy.listing(feeds.1.iter().map(|restored| (&**restored.name(), restored.content().list)));
     Some(Loaded {
         process,
         proxy,

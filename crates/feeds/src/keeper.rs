@@ -21,7 +21,7 @@ use crate::store::Restored;
 use accepting::hold_to_entries;
 
 pub use accepting::AcceptError;
-pub use rollback::RollbackError;
+pub use rollback::{RollbackError, RollbackTried};
 
 /// Something that happened to a feed and that an operator should know of.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -27,7 +27,7 @@ mod store;
 pub use feed::{Counts, FeedState, HeldReport, Now, Report};
 pub use guard::{Finding, Hold};
 pub use job::{Job, Lost, Outcome};
-pub use keeper::{AcceptError, Activate, Denied, Finished, Keeper, Notice, NoticeKind, RollbackError};
+pub use keeper::{AcceptError, Activate, Denied, Finished, Keeper, Notice, NoticeKind, RollbackError, RollbackTried};
 pub use list::List;
 pub use parse::{LineProblem, ParseError};
 pub use prefix::parse_prefix;

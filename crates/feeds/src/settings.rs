@@ -250,6 +250,14 @@ impl FeedSettings {
         }
         HEXLOWER.encode(digest.finish().as_ref())
     }
+
+    /// What tells this source, and the fixed addresses beside it, from others: two contents of the same one differ by their lists alone.
+    pub(crate) fn origin(&self) -> String {
+        let mut digest = Context::new(&SHA256);
+        digest.update(self.fingerprint().as_bytes());
+        self.fixed.iter().for_each(|prefix| digest.update(format!(" {prefix}").as_bytes()));
+        HEXLOWER.encode(digest.finish().as_ref())
+    }
 }
 
 impl Source {

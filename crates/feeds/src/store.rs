@@ -19,7 +19,7 @@ use data_encoding::HEXLOWER;
 use ipnet::IpNet;
 use jiff::Timestamp;
 use portcullis_durable::{DurableError, Rights};
-use portcullis_policy::NetworkContent;
+use portcullis_policy::{Listed, NetworkContent};
 use serde::{Deserialize, Serialize};
 
 use crate::acceptance::{Acceptance, Uses};
@@ -261,7 +261,9 @@ pub(crate) fn content(settings: &FeedSettings, list: Option<&Arc<List>>) -> Netw
             settings.fixed.iter().chain(listed).copied().collect()
         }
     };
-    NetworkContent { name: Arc::clone(&settings.name), prefixes, unknown: list.is_none() }
+    let sha256 = list.map(|list| Arc::clone(list.sha256()));
+    let list_of = Listed { origin: settings.origin().into(), sha256 };
+    NetworkContent { name: Arc::clone(&settings.name), prefixes, unknown: list.is_none(), list: Some(list_of) }
 }
 
 /// Loads what was kept of all feeds. What is broken is not believed, and said. Without a time nothing is too old.

@@ -7,6 +7,7 @@ pub(crate) mod audit;
 mod backups;
 mod ban;
 mod factor;
+mod feed_rollback;
 mod govern;
 mod policies;
 mod preview;
@@ -24,9 +25,9 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use portcullis_admin::access::{Access, Answer as AccessAnswer};
 use portcullis_admin::api::{
-    Acceptance, AlertTested, Alerts, BanReport, Bans, Calibrations, Done, Feeds, Health, Located, NewBan, NewBans,
-    PastLogins, PolicyText, Previewed, Problem, Profile, ReloadWanted, Reloaded, Sessions, SinkTested, Spikes, Status,
-    WhereIs, WhichSessions,
+    Acceptance, AlertTested, Alerts, BanReport, Bans, Calibrations, Done, FeedRollbackTried, Feeds, Health, Located,
+    NewBan, NewBans, PastLogins, PolicyText, Previewed, Problem, Profile, ReloadWanted, Reloaded, Sessions, SinkTested,
+    Spikes, Status, WhereIs, WhichSessions,
 };
 use portcullis_admin::api::{
     Allowed, DiffWanted, EventExplained, EventId, EventsCounted, EventsFound, EventsWanted, Explained, PolicyDiffered,
@@ -324,15 +325,12 @@ impl Gateway for Operated {
         accepted.map(|finished| Done { message: finished.message }).map_err(|error| problem(error.to_string()))
     }
 
+    fn try_feed_rollback(&self, name: &str) -> Result<FeedRollbackTried, Problem> {
+        feed_rollback::may_go_back(&self.running, name).and_then(|()| feed_rollback::try_rollback(&self.running, name)).map_err(problem)
+    }
+
     fn roll_feed_back(&self, name: &str) -> Result<Done, Problem> {
-        if self.running.governing().is_some_and(|governing| governing.is_required()) {
-            // As strict as what accepts a list: either says who is in a network.
-            let name = shown(name);
-            return Err(problem(format!(
-                "changes need approvals here, and so does going back to an earlier list: propose a policy whose network {name} has fixed `addresses` \
-                 in the place of its source, or whose source does not say `accepted` of the list any more where it is in force by that"
-            )));
-        }
+        feed_rollback::may_go_back(&self.running, name).map_err(problem)?;
         let rolled_back = self.running.roll_feed_back(name);
         rolled_back.map(|finished| Done { message: finished.message }).map_err(|error| problem(error.to_string()))
     }

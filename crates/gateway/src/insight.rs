@@ -15,7 +15,7 @@ use portcullis_policy::{KeptRequest, Policy, Principal};
 use portcullis_proxy::Shared;
 use portcullis_proxy::sampling::{Noted, Tallied};
 use portcullis_risk::Actor;
-use portcullis_store::SpikeBook;
+use portcullis_store::{SpikeBook, SpikesOf};
 
 use crate::governing::Governing;
 use crate::spiking::{self, Begun, Spike, Spiking, WaysBack};
@@ -217,13 +217,19 @@ impl Kept {
     /// Keeps in the store what of spikes is to outlast the process, until the end. First it compiles what was in force before: nobody waits for that.
     fn keep_spikes(&self, book: &mut SpikeBook, governing: Option<&Governing>, stopped: &AtomicBool) {
         let states = self.spiking().map(|spiking| spiking.states());
-        let changes = states.map(|states| spiking::changes_over_starts(states, governing, &self.shared));
+        let changes =
+            states.map(|states| spiking::changes_over_starts(states, (governing, &self.ways.feeds), &self.shared));
         if let (Some(mut spiking), Some(changes)) = (self.spiking(), changes) {
             spiking.note(changes);
         }
         let mut remembered = self.spiking().map(|spiking| spiking.remembered());
-        let (mut failing, mut renewed) = (false, Instant::now());
+        let (mut failing, mut taken_over, mut renewed) = (false, false, Instant::now());
         loop {
+            // Not at once: a start may come to nothing, and whoever writes has taken over.
+            let until = Instant::now() + FLUSH;
+            while !stopped.load(Ordering::Acquire) && Instant::now() < until {
+                thread::park_timeout(until.saturating_duration_since(Instant::now()));
+            }
             let is_last = stopped.load(Ordering::Acquire);
             let is_due = is_last || renewed.elapsed() >= RENEW;
             if let Some((remembered, settings)) = remembered.as_mut().filter(|_| is_due) {
@@ -232,31 +238,39 @@ impl Kept {
                 renewed = Instant::now();
             }
             let remembered = remembered.as_ref().filter(|_| is_due).map(|(remembered, _)| &**remembered);
-            let written = self.write_spikes(book, remembered);
+            let written = self.write_spikes(book, remembered, is_last);
             if let Some(error) = written.as_ref().err().filter(|_| !failing) {
                 tracing::error!(error, "what is known of spikes of refusals is not kept: a restart begins with older");
             }
             failing = written.is_err();
+            let is_others = written == Ok(SpikesOf::AnotherProcess);
+            if is_others && !taken_over {
+                tracing::info!(
+                    "another gateway serves on the store by now: what this one learns of spikes of refusals is not kept"
+                );
+            }
+            taken_over = is_others;
             if is_last {
                 return;
-            }
-            let until = Instant::now() + FLUSH;
-            while !stopped.load(Ordering::Acquire) && Instant::now() < until {
-                thread::park_timeout(until.saturating_duration_since(Instant::now()));
             }
         }
     }
 
-    fn write_spikes(&self, book: &mut SpikeBook, remembered: Option<&Remembered>) -> Result<(), String> {
-        let Some(unsaved) = self.spiking().map(|mut spiking| spiking.take_unsaved()) else { return Ok(()) };
+    fn write_spikes(
+        &self,
+        book: &mut SpikeBook,
+        remembered: Option<&Remembered>,
+        is_last: bool,
+    ) -> Result<SpikesOf, String> {
+        let unsaved = self.spiking().map(|mut spiking| spiking.take_unsaved()).unwrap_or_default();
         // The file is written while nobody waits.
-        if let Err(error) = spiking::write(book, &unsaved) {
-            if let Some(mut spiking) = self.spiking() {
-                spiking.give_back(&unsaved);
-            }
-            return Err(error);
+        let written = spiking::write(book, &unsaved, remembered, is_last);
+        if written != Ok(SpikesOf::ThisProcess)
+            && let Some(mut spiking) = self.spiking()
+        {
+            spiking.give_back(&unsaved);
         }
-        remembered.map_or(Ok(()), |remembered| spiking::write_remembered(book, remembered))
+        written
     }
 
     fn sample(&self) -> MutexGuard<'_, Sample> {

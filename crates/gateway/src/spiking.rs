@@ -16,13 +16,15 @@ use portcullis_insight::spike::{
 };
 use portcullis_policy::Policy;
 use portcullis_proxy::Shared;
-use portcullis_store::SpikeBook;
+use portcullis_store::{SpikeBook, SpikesOf};
 use uuid::Uuid;
 
 pub(crate) use keeping::{Begun, Unsaved, found_in, parts_of};
+use states::Kept;
 pub(crate) use states::State;
 pub(crate) use ways::WaysBack;
 
+use crate::feeding::Feeds;
 use crate::governing::Governing;
 
 /// Spikes that are kept.
@@ -67,13 +69,14 @@ impl Spiking {
         let snapshot = shared.snapshot().load();
         let staged = snapshot.staged.as_ref().map(|staged| Arc::clone(&staged.policy));
         let lookout = Lookout::new(settings, now).going_on_from(known.usual.as_ref(), known.remembered);
+        let (policy, put) = (Arc::clone(&snapshot.policy), put_of(shared));
+        let in_force = InForce { policy, staged, reading: 0, parts: parts.clone(), put };
         let mut states = known.states;
-        states::push(&mut states, State::of(&snapshot.policy, &parts, now.wall, true));
-        let policy = Arc::clone(&snapshot.policy);
+        states::push(&mut states, State::of(&in_force, now.wall, true));
         let spiking = Self {
             lookout,
             started: Instant::now(),
-            in_force: InForce { policy, staged, reading: 0, parts: parts.clone() },
+            in_force,
             authenticator: Arc::clone(&snapshot.authenticator),
             found: known.found.into(),
             parts,
@@ -104,7 +107,8 @@ impl Spiking {
     pub(crate) fn keys_went(&mut self, provider: &str, at: Timestamp) {
         let policy = Arc::clone(&self.in_force.policy);
         let (kind, before, after) = (ChangeKind::Keys, Arc::clone(&policy), policy);
-        self.lookout.note(RecentChange { at: a_moment_before(at), kind, before, after, about: provider.to_owned() });
+        let (at, about) = (a_moment_before(at), provider.to_owned());
+        self.lookout.note(RecentChange { at, kind, before, together: None, after, about });
     }
 
     /// What is to be written since this was asked the last time.
@@ -117,9 +121,9 @@ impl Spiking {
         }
     }
 
-    /// That could not be written.
+    /// That could not be written, or another process writes: what it has put in the place of this one's is to be written anew, should that end first.
     pub(crate) fn give_back(&mut self, unsaved: &Unsaved) {
-        self.states_changed |= unsaved.states.is_some();
+        self.states_changed = true;
         self.unwritten.extend(unsaved.found.iter().map(|spike| spike.id));
     }
 
@@ -156,42 +160,27 @@ impl Spiking {
     /// Another policy is in force, or other lists of its networks, or another one for some callers.
     fn note_changes(&mut self, shared: &Shared, at: Timestamp) {
         let snapshot = shared.snapshot().load();
+        let staged = snapshot.staged.as_ref().map(|staged| Arc::clone(&staged.policy));
         let is_same = Arc::ptr_eq(&snapshot.policy, &self.in_force.policy);
-        if is_same && snapshot.staged.is_some() == self.in_force.staged.is_some() {
+        if is_same && staged.as_ref().map(Arc::as_ptr) == self.in_force.staged.as_ref().map(Arc::as_ptr) {
             return;
         }
         let is_read_anew = !Arc::ptr_eq(&snapshot.authenticator, &self.authenticator);
         let reading = self.in_force.reading + usize::from(is_read_anew);
-        let staged = snapshot.staged.as_ref().map(|staged| Arc::clone(&staged.policy));
         if let Some((_, parts)) = self.coming.take_if(|(coming, _)| Arc::ptr_eq(coming, &snapshot.authenticator)) {
             self.parts = parts;
         }
-        let parts = self.parts.clone();
-        let now = InForce { policy: Arc::clone(&snapshot.policy), staged, reading, parts };
-        let before = std::mem::replace(&mut self.in_force, now);
+        let (policy, parts, put) = (Arc::clone(&snapshot.policy), self.parts.clone(), put_of(shared));
+        let before = std::mem::replace(&mut self.in_force, InForce { policy, staged, reading, parts, put });
         self.authenticator = Arc::clone(&snapshot.authenticator);
         let at = a_moment_before(at);
         let after = &self.in_force;
-        let kinds = after.changes_from(&before);
-        for kind in &kinds {
-            let about = match kind {
-                ChangeKind::Feed => after.policy.networks_other_than(&before.policy).join(", "),
-                _ => String::new(),
-            };
-            // What cannot be undone on requests has no policy that undoes it.
-            let policy = if kind.is_replayed() { &before.policy } else { &after.policy };
-            let (before, after) = (Arc::clone(policy), Arc::clone(&after.policy));
-            self.lookout.note(RecentChange { at, kind: *kind, before, after, about });
-        }
-        if kinds.iter().any(|kind| *kind != ChangeKind::Feed) {
-            states::push(&mut self.states, State::of(&after.policy, &after.parts, at, false));
+        let changes = after.changes_from(&before, at);
+        if changes.iter().any(|change| change.kind != ChangeKind::Rollout) {
+            states::push(&mut self.states, State::of(after, at, false));
             self.states_changed = true;
         }
-        if let Some(staged) = after.staged.as_ref().filter(|_| after.stages_other_than(&before)) {
-            let (before, after) = (Arc::clone(&after.policy), Arc::clone(staged));
-            let (kind, about) = (ChangeKind::Rollout, String::new());
-            self.lookout.note(RecentChange { at, kind, before, after, about });
-        }
+        changes.into_iter().for_each(|change| self.lookout.note(change));
     }
 
     /// Keeps it, and says it where it is news.
@@ -224,33 +213,44 @@ impl Spiking {
     }
 }
 
+/// The calibration that was put in force last, whatever the policy says of it.
+fn put_of(shared: &Shared) -> Option<Arc<str>> {
+    shared.risk.calibration_put().map(|put| Arc::clone(&put.id))
+}
+
 /// It came a moment ago at most: nothing may have been refused before it that it turned.
 fn a_moment_before(at: Timestamp) -> Timestamp {
     at.checked_sub(SignedDuration::from_secs(1)).unwrap_or(at)
 }
 
-/// What changed from one process to the next, and just before one ended. It compiles the policies of before, where they are kept.
+/// What changed from one process to the next, and just before one ended. It compiles the policies of before, and looks for the lists of before, where they are
+/// kept.
 pub(crate) fn changes_over_starts(
     (states, present, lookback): (Vec<State>, Arc<Policy>, std::time::Duration),
-    governing: Option<&Governing>,
+    (governing, feeds): (Option<&Governing>, &Feeds),
     shared: &Shared,
 ) -> Vec<RecentChange> {
     let policy_of = |state: &State| {
         let loaded = governing?.loaded(state.version).ok()?;
         let policy = loaded.policy.numbered(state.version);
-        let made = state.calibration.as_deref().and_then(|id| shared.risk.calibration_named(id));
-        let policy = policy.with_calibration(made.map(|made| (Arc::clone(&made.id), made.thresholds)));
         (policy.sha256() == state.sha256).then(|| Arc::new(policy))
     };
-    states::changes(&states, &present, (Timestamp::now(), lookback), policy_of)
+    let calibrated = |policy: &Policy, id: Option<&str>| {
+        let Some(id) = id else { return Some(policy.with_calibration(None)) };
+        let made = shared.risk.calibration_named(id)?;
+        Some(policy.with_calibration(Some((Arc::clone(&made.id), made.thresholds))))
+    };
+    // Held for a moment each: nobody who changes a list waits for policies that are compiled.
+    let list_of = |name: &str, sha256: Option<&str>| feeds.keeper().content_by(name, sha256);
+    states::changes(&states, &present, (Timestamp::now(), lookback), &Kept { policy_of, calibrated, list_of })
 }
 
-/// Writes what is to be written; what is not is so the next time.
-pub(crate) fn write(book: &mut SpikeBook, unsaved: &Unsaved) -> Result<(), String> {
-    keeping::write(book, unsaved, Timestamp::now())
-}
-
-/// Writes who was let in.
-pub(crate) fn write_remembered(book: &SpikeBook, remembered: &Remembered) -> Result<(), String> {
-    keeping::write_remembered(book, remembered)
+/// Writes what is to be written, and who was let in, where that is due; what is not written is so the next time.
+pub(crate) fn write(
+    book: &mut SpikeBook,
+    unsaved: &Unsaved,
+    remembered: Option<&Remembered>,
+    is_last: bool,
+) -> Result<SpikesOf, String> {
+    keeping::write(book, (unsaved, remembered), (Timestamp::now(), is_last))
 }

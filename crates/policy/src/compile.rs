@@ -111,7 +111,10 @@ impl Compiler {
         let subject_index = subjects.finish(memberships, &assignments, &denies, reserved);
         let network_facts = networks
             .iter()
-            .map(|each| NetworkFacts { rule: self.rule(RuleKind::Network, &each.name), unknown: each.unknown })
+            .map(|each| {
+                let rule = self.rule(RuleKind::Network, &each.name);
+                NetworkFacts { rule, unknown: each.unknown, list: None }
+            })
             .collect();
         let prefixes: Vec<&[ipnet::IpNet]> = networks.iter().map(|each| each.prefixes.as_slice()).collect();
         let prefixes = self.bounded_prefixes(&networks, prefixes);

@@ -48,7 +48,7 @@ pub use draft::*;
 pub use kept::{KeptIdentity, KeptRare, KeptRequest, KeptRisk, KeptTarget, KeptText};
 pub use lent::Eligible;
 pub use lint::{CredentialFacts, LintFacts, lint};
-pub use live::{Calibrated, ContentError, NetworkContent, Whereabouts};
+pub use live::{Calibrated, ContentError, Listed, NetworkContent, Whereabouts};
 pub use path::{CanonicalPath, PathProblem};
 pub use policy::{Policy, PolicySize};
 pub use principal::*;

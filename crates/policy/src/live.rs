@@ -21,6 +21,17 @@ pub struct NetworkContent {
     pub prefixes: Arc<[IpNet]>,
     /// Whether an address is in it, besides those of `prefixes`, is unknown.
     pub unknown: bool,
+    /// The list that this is of, where the network has a source.
+    pub list: Option<Listed>,
+}
+
+/// The list of a network that has a source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// What tells its source, and the addresses that the network has beside it, from others: with another one more differs than the list.
+    pub origin: Arc<str>,
+    /// What tells the list from others; `None`: none is in force.
+    pub sha256: Option<Arc<str>>,
 }
 
 /// Why networks could not be replaced. The policy is as it was.
@@ -41,6 +52,8 @@ pub struct Calibrated {
     pub id: Arc<str>,
     /// For sensitivity low, normal and high.
     pub thresholds: [RiskThresholds; 3],
+    /// What was worked out, whatever a policy says of its own.
+    worked_out: [Option<RiskThresholds>; 3],
 }
 
 /// The networks that an address is in.
@@ -68,6 +81,7 @@ impl Policy {
             }
             if let Some(facts) = policy.network_facts.get_mut(index as usize) {
                 facts.unknown = content.unknown;
+                facts.list.clone_from(&content.list);
             }
         }
         if prefixes.iter().fold(0usize, |total, each| total.saturating_add(each.len())) > MAX_PREFIXES {
@@ -96,9 +110,59 @@ impl Policy {
                 }
                 less_sensitive = worked_out.or(less_sensitive);
             }
-            Calibrated { id, thresholds }
+            Calibrated { id, thresholds, worked_out }
         });
         policy
+    }
+
+    /// The same policy with the calibration that the other one has, or without one where that has none.
+    #[must_use]
+    pub fn with_calibration_of(&self, other: &Self) -> Self {
+        let of_other = other.calibrated.as_ref();
+        self.with_calibration(of_other.map(|calibrated| (Arc::clone(&calibrated.id), calibrated.worked_out)))
+    }
+
+    /// The same policy, of which it is known from which lists its networks are; names that it does not have are passed over.
+    #[must_use]
+    pub fn listing<'l>(mut self, lists: impl IntoIterator<Item = (&'l str, Option<Listed>)>) -> Self {
+        for (name, list) in lists {
+            let facts =
+                self.network_named(name).and_then(|NetworkId(index)| self.network_facts.get_mut(index as usize));
+            if let Some(facts) = facts {
+                facts.list = list;
+            }
+        }
+        self
+    }
+
+    /// The networks that have a source, by name, and of which list each is.
+    pub fn lists(&self) -> impl Iterator<Item = (&Arc<str>, &Listed)> {
+        self.network_facts.iter().filter_map(|facts| Some((&facts.rule.name, facts.list.as_ref()?)))
+    }
+
+    /// The networks that have another list than under that policy, and the same source and the same addresses beside it.
+    pub fn lists_other_than(&self, before: &Self) -> Vec<&str> {
+        let differs = |(name, list): &(&Arc<str>, &Listed)| {
+            let then = before.network_named(name).and_then(|NetworkId(index)| before.network_facts.get(index as usize));
+            let then = then.and_then(|facts| facts.list.as_ref());
+            then.is_some_and(|then| then.origin == list.origin && then.sha256 != list.sha256)
+        };
+        self.lists().filter(differs).map(|(name, _)| &**name).collect()
+    }
+
+    /// The same policy with the lists that the other one has: of networks that have the same source and the same addresses beside it in both.
+    ///
+    /// # Errors
+    /// [`ContentError`].
+    pub fn with_lists_of(&self, other: &Self) -> Result<Self, ContentError> {
+        let content = |name: &str| {
+            let NetworkId(index) = other.network_named(name)?;
+            let facts = other.network_facts.get(index as usize)?;
+            let prefixes = Arc::clone(other.prefixes.as_ref()?.get(index as usize)?);
+            Some(NetworkContent { name: name.into(), prefixes, unknown: facts.unknown, list: facts.list.clone() })
+        };
+        let contents: Vec<NetworkContent> = self.lists_other_than(other).into_iter().filter_map(content).collect();
+        if contents.is_empty() { Ok(self.clone()) } else { self.with_networks(&contents) }
     }
 
     /// The networks that hold something else than under that policy, which has the same ones.

@@ -15,7 +15,7 @@ use crate::action::{ActionSet, ActionTable, MethodMask};
 use crate::condition::Conditions;
 use crate::decision::{Permit, RuleRef};
 use crate::draft::{AuthenticationRule, ProofDraft, RiskRules, Sensitivity, StepUpRules};
-use crate::live::Calibrated;
+use crate::live::{Calibrated, Listed};
 use crate::network::{NetworkId, NetworkIndex};
 use crate::path::CanonicalPath;
 use crate::principal::Principal;
@@ -100,6 +100,8 @@ pub(crate) struct Resource {
 pub(crate) struct NetworkFacts {
     pub(crate) rule: RuleRef,
     pub(crate) unknown: bool,
+    /// The list that its content is of, where it has a source.
+    pub(crate) list: Option<Listed>,
 }
 
 #[derive(Debug, Clone)]

@@ -45,7 +45,7 @@ fn compiled(draft: &PolicyDraft) -> Policy {
 }
 
 fn content(name: &str, prefixes: &[&str], unknown: bool) -> NetworkContent {
-    NetworkContent { name: name.into(), prefixes: nets(prefixes).into(), unknown }
+    NetworkContent { name: name.into(), prefixes: nets(prefixes).into(), unknown, list: None }
 }
 
 fn answer(policy: &Policy, address: &str) -> String {
@@ -103,6 +103,7 @@ fn what_is_not_kept_or_too_much_is_refused() {
         name: "partner".into(),
         prefixes: (0..count).map(host).collect::<Vec<_>>().into(),
         unknown: false,
+        list: None,
     };
     assert_eq!(policy.with_networks(&[many(4_000_000)]).map(|_| ()), Err(ContentError::TooMany));
     assert!(policy.with_networks(&[many(1_000)]).is_ok());
@@ -149,7 +150,8 @@ fn a_million_prefixes_are_replaced() {
     let compiled_in = began.elapsed();
     let new: Arc<[IpNet]> = (0..1_000_000).map(|index| subnet(index + 1)).collect();
     let began = std::time::Instant::now();
-    let replaced = policy.with_networks(&[NetworkContent { name: "cloud".into(), prefixes: new, unknown: false }]);
+    let cloud = NetworkContent { name: "cloud".into(), prefixes: new, unknown: false, list: None };
+    let replaced = policy.with_networks(&[cloud]);
     println!("compiled in {compiled_in:?}, replaced in {:?}", began.elapsed());
     let replaced = replaced.expect("they fit");
     let is_in = |policy: &Policy, address: &str| policy.is_in_network("cloud", address.parse().expect("an address"));
@@ -174,4 +176,41 @@ fn a_calibration_sets_the_thresholds_that_the_policy_does_not() {
         own,
         "taken back, the policy is as its files have it"
     );
+}
+
+/// The lists and the calibration of one on the files of another.
+#[test]
+fn lists_and_a_calibration_are_those_of_another_policy() {
+    let listed = |origin: &str, sha256: &str| Some(Listed { origin: origin.into(), sha256: Some(sha256.into()) });
+    let with = |policy: &Policy, prefix: &str, list: Option<Listed>| {
+        let prefixes = nets(&[prefix]).into();
+        let content = NetworkContent { name: "partner".into(), prefixes, unknown: false, list };
+        policy.with_networks(&[content]).expect("they are kept")
+    };
+    let plain = compiled(&draft(&["192.0.2.0/24"], false));
+    let other_files = compiled(&PolicyDraft { sha256: "bb".into(), ..draft(&["192.0.2.0/24"], false) });
+    let then = plain.clone().listing([("partner", listed("source", "one")), ("nobody", listed("source", "one"))]);
+    let names: Vec<&str> = then.lists().map(|(name, _)| &**name).collect();
+    assert_eq!(names, ["partner"]);
+    let now = with(&other_files, "203.0.113.128/25", listed("source", "two"));
+    assert_eq!(now.lists_other_than(&then), ["partner"]);
+    assert_eq!(answer(&now, "192.0.2.1"), "ip.not_allowed");
+    let back = now.with_lists_of(&then).expect("they fit");
+    assert_eq!((answer(&back, "192.0.2.1").as_str(), back.sha256()), ("permit", "bb"));
+    assert!(back.lists_other_than(&then).is_empty());
+    // Of another source, or of addresses beside it that differ, nothing is taken; nor of what has none.
+    for other in [with(&plain, "192.0.2.0/24", listed("elsewhere", "one")), plain.clone()] {
+        assert!(now.lists_other_than(&other).is_empty());
+        assert_eq!(answer(&now.with_lists_of(&other).expect("they fit"), "192.0.2.1"), "ip.not_allowed");
+    }
+    // What a policy says of its own is no part of a calibration.
+    let at = |step_up_mnats: i32| RiskThresholds { step_up_mnats, deny_mnats: step_up_mnats + 2_000 };
+    let built_in = RiskRules::default().thresholds;
+    let rules = RiskRules { thresholds: [at(100), at(200), at(300)], stated: [true; 3], ..RiskRules::default() };
+    let stating = compiled(&PolicyDraft { risk: rules, ..draft(&[], false) });
+    let calibrated = stating.with_calibration(Some(("c1".into(), [None, Some(at(1_500)), Some(at(1_400))])));
+    let of_it = plain.with_calibration_of(&calibrated);
+    assert_eq!(of_it.risk_thresholds(), [built_in[0], at(1_500), at(1_400)]);
+    assert_eq!(of_it.calibration().map(|id| &**id), Some("c1"));
+    assert_eq!(of_it.with_calibration_of(&plain).calibration(), None);
 }

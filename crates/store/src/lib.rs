@@ -52,7 +52,7 @@ pub use power::{Activated, BreakGlass, PowerLog, activations, break_glass, end_a
 pub use provider_keys::ProviderKeyBook;
 pub use revocation::{RevocationBook, RevocationFollower, RevocationRow};
 pub use sessions::{KeptSessions, RestoredSessions};
-pub use spikes::SpikeBook;
+pub use spikes::{SpikeBook, SpikeRows, SpikesOf};
 pub use stats::StoreStats;
 pub use used::{Used, UsedBook};
 pub use versions::{Taken, Versions};

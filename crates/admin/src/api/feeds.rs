@@ -2,8 +2,11 @@
 
 use std::net::IpAddr;
 
+use portcullis_insight::{Preview, Stamped};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use crate::told::Told;
 
 /// The networks that keep themselves current.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -89,6 +92,33 @@ pub struct HeldUpdate {
 pub struct FeedName {
     /// Its name.
     pub name: String,
+}
+
+/// What going back to the list before would do. Nothing was changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct FeedRollbackTried {
+    /// In sentences.
+    pub text: Vec<String>,
+    /// The SHA-256 of the list before.
+    pub sha256: String,
+    /// How many prefixes it has.
+    pub entries: u64,
+    /// How many seconds ago it was confirmed.
+    pub age_s: u64,
+    /// The SHA-256 of the list in force, which would be held back.
+    pub held: String,
+    /// How many prefixes of the list before are not in force.
+    pub added: u64,
+    /// A few of them.
+    pub added_sample: Vec<String>,
+    /// How many prefixes in force it does not have.
+    pub removed: u64,
+    /// A few of them.
+    pub removed_sample: Vec<String>,
+    /// Whether nobody is answered otherwise, as far as the sample tells; null: it could not be tried on it, and `text` says why.
+    pub unchanged: Option<bool>,
+    /// What it would have done to the requests of the sample, `portcullis.impact/1`; null likewise.
+    pub report: Option<Told<Stamped<Preview>>>,
 }
 
 /// An update to be put in force.

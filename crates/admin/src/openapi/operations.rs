@@ -198,6 +198,10 @@ pub(super) const OPERATIONS: &[Operation] = &[
         "/v1/feeds/rollback",
         "Puts the list before the one in force back, and holds that one back.",
     ),
+    post::<FeedName, FeedRollbackTried>(
+        "/v1/feeds/rollback/preview",
+        "What that would do: what the list would hold, and to the requests of the sample. Nothing is changed.",
+    ),
     ask::<KeyUses>("/v1/keys", PAGED, "When API keys were last used."),
     ask::<Revocations>(
         "/v1/revocations",

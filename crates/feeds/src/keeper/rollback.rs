@@ -6,11 +6,14 @@
 use super::saving::{save_acceptance, save_base};
 use super::words::prefixes;
 use super::{Activate, Finished, Keeper, Notice, NoticeKind};
-use crate::feed::{Base, Feed, FeedState, Held, Now};
+use crate::feed::{Base, Feed, FeedState, Held, Now, SAMPLE};
 use crate::guard::{Finding, Hold};
 use crate::store::{self, Kind, Saved, age_of};
+use ipnet::IpNet;
+use portcullis_policy::NetworkContent;
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Why there was no going back.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -29,7 +32,54 @@ pub enum RollbackError {
     Activation(String),
 }
 
+/// What going back would do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RollbackTried {
+    /// What the network would hold.
+    pub content: NetworkContent,
+    /// The SHA-256 of the list before.
+    pub sha256: Arc<str>,
+    /// How many prefixes it has.
+    pub entries: usize,
+    /// How long ago it was confirmed.
+    pub age: Duration,
+    /// The SHA-256 of the list in force, which would be held back.
+    pub gone: Arc<str>,
+    /// How many prefixes that has.
+    pub gone_entries: usize,
+    /// How many prefixes of the list before are not in force, and a few of them.
+    pub added: (usize, Vec<IpNet>),
+    /// How many prefixes in force it does not have, and a few of them.
+    pub removed: (usize, Vec<IpNet>),
+}
+
+/// A feed that can be gone back from, and to what.
+struct Back<'k> {
+    index: usize,
+    feed: &'k Feed,
+    before: Saved,
+    gone: Saved,
+    /// How long ago the list before was confirmed.
+    age: Duration,
+}
+
 impl Keeper {
+    /// What a network would hold with the list of this hash, or with none: where that is kept, be it in force, before that, compared with, or held back.
+    pub fn content_by(&self, name: &str, sha256: Option<&str>) -> Option<NetworkContent> {
+        let feed = self.feeds.iter().find(|feed| *feed.settings.name == *name)?;
+        let Some(sha256) = sha256 else { return Some(store::content(&feed.settings, None)) };
+        let standing = feed.acceptance.standing.as_ref().and_then(|standing| standing.before.as_ref());
+        let kept = [
+            feed.current.as_ref().map(|current| &current.list),
+            feed.before.as_ref().map(|before| &before.list),
+            feed.base.as_ref().map(|base| &base.list),
+            feed.held.as_ref().and_then(|held| held.list.as_ref()),
+            standing.map(|before| &before.list),
+        ];
+        let list = kept.into_iter().flatten().find(|list| **list.sha256() == *sha256)?;
+        Some(store::content(&feed.settings, Some(list)))
+    }
+
     /// The feeds that can be gone back from: of them a list of before is kept that is young enough.
     pub fn can_go_back(&self, now: Now) -> Vec<Arc<str>> {
         let can = |feed: &&Feed| {
@@ -39,11 +89,25 @@ impl Keeper {
         self.feeds.iter().filter(can).map(|feed| Arc::clone(&feed.settings.name)).collect()
     }
 
-    /// Puts the list before the one in force back, and holds that one back, and all that follow, until somebody accepts one.
+    /// What [`Self::rollback`] would do. Nothing is changed.
     ///
     /// # Errors
-    /// [`RollbackError`]: nothing has changed.
-    pub fn rollback(&mut self, name: &str, now: Now, activate: &mut Activate<'_>) -> Result<Finished, RollbackError> {
+    /// [`RollbackError`]: it would not be done.
+    pub fn try_rollback(&self, name: &str, now: Now) -> Result<RollbackTried, RollbackError> {
+        let Back { feed, before, gone, age, .. } = self.back(name, now)?;
+        Ok(RollbackTried {
+            content: store::content(&feed.settings, Some(&before.list)),
+            sha256: Arc::clone(before.list.sha256()),
+            entries: before.list.len(),
+            age,
+            gone: Arc::clone(gone.list.sha256()),
+            gone_entries: gone.list.len(),
+            added: before.list.beyond(&gone.list, SAMPLE),
+            removed: gone.list.beyond(&before.list, SAMPLE),
+        })
+    }
+
+    fn back(&self, name: &str, now: Now) -> Result<Back<'_>, RollbackError> {
         let index = self.feeds.iter().position(|feed| *feed.settings.name == *name).ok_or(RollbackError::Unknown)?;
         let feed = self.feeds.get(index).ok_or(RollbackError::Unknown)?;
         let (Some(before), Some(gone)) = (feed.before.clone(), feed.saved()) else {
@@ -53,6 +117,15 @@ impl Keeper {
         if age > feed.settings.max_age {
             return Err(RollbackError::TooOld(age.as_secs()));
         }
+        Ok(Back { index, feed, before, gone, age })
+    }
+
+    /// Puts the list before the one in force back, and holds that one back, and all that follow, until somebody accepts one.
+    ///
+    /// # Errors
+    /// [`RollbackError`]: nothing has changed.
+    pub fn rollback(&mut self, name: &str, now: Now, activate: &mut Activate<'_>) -> Result<Finished, RollbackError> {
+        let Back { index, feed, before, gone, age } = self.back(name, now)?;
         let folder = self.folder.clone();
         let was = feed.acceptance.clone();
         let mut acceptance = was.clone();

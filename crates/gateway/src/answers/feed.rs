@@ -29,17 +29,21 @@ pub(crate) fn shown(report: Report) -> Feed {
     }
 }
 
+/// Prefixes as they are shown.
+pub(crate) fn texts(sample: &[ipnet::IpNet]) -> Vec<String> {
+    sample.iter().map(ToString::to_string).collect()
+}
+
 fn held(held: HeldReport) -> HeldUpdate {
-    let texts = |sample: Vec<ipnet::IpNet>| sample.iter().map(ToString::to_string).collect();
     HeldUpdate {
         sha256: held.sha256.map(|sha256| sha256.to_string()),
         entries: held.entries as u64,
         since: format!("{:.0}", held.since),
         reasons: held.findings.iter().map(ToString::to_string).collect(),
         added: held.added.0 as u64,
-        added_sample: texts(held.added.1),
+        added_sample: texts(&held.added.1),
         removed: held.removed.0 as u64,
-        removed_sample: texts(held.removed.1),
+        removed_sample: texts(&held.removed.1),
         remedy: held.remedy,
     }
 }

@@ -37,7 +37,7 @@ pub(crate) use events::{
 };
 pub(crate) use factor::{FactorArgs, FactorCommand, TotpArgs, TotpCommand, TotpEnrollArgs};
 pub(crate) use key::{KeyArgs, KeyCommand, KeyCreateArgs, KeyListArgs, KeyRevokeArgs, KeyRotateArgs};
-pub(crate) use networks::{FeedAcceptArgs, FeedArgs, FeedCommand, FeedTestArgs, GeoArgs, GeoCommand};
+pub(crate) use networks::{FeedAcceptArgs, FeedArgs, FeedCommand, FeedRollbackArgs, FeedTestArgs, GeoArgs, GeoCommand};
 pub(crate) use policy::{
     ApproverArgs, ApproverCommand, ApproverKeyArgs, AuthorArgs, BackupArgs, BackupCommand, BackupFileArgs,
     BackupRestoreArgs, DiffFailOn, GovernanceArgs, GovernanceCommand, Named, PolicyApproveArgs, PolicyArgs,

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use portcullis_admin::ClientError;
-use portcullis_admin::api::{Acceptance, Done, Feed, FeedName, Feeds, Located, WhereIs};
+use portcullis_admin::api::{Acceptance, Done, Feed, FeedName, FeedRollbackTried, Feeds, Located, WhereIs};
 use portcullis_feeds::{Keeper, Now};
 
 use crate::answers::feed::{located, shown as shown_feed};
 use crate::answers::table::table;
 use crate::answers::terminal::safe;
-use crate::cli::args::{FeedAcceptArgs, FeedArgs, FeedCommand, FeedTestArgs, Global, OfflineArgs};
+use crate::cli::args::{FeedAcceptArgs, FeedArgs, FeedCommand, FeedRollbackArgs, FeedTestArgs, Global, OfflineArgs};
 use crate::cli::configuration::loaded;
 use crate::cli::live::{ask, exit_of, fail, short, show, try_ask};
 use crate::cli::output::remark;
@@ -23,7 +23,7 @@ pub(crate) fn run(global: &Global, args: &FeedArgs) -> Exit {
         FeedCommand::Refresh { name } => refresh(global, name),
         FeedCommand::Test(args) => test(global, args),
         FeedCommand::Accept(args) => accept(global, args),
-        FeedCommand::Rollback { name } => roll_back(global, name),
+        FeedCommand::Rollback(args) => roll_back(global, args),
     };
     done.unwrap_or_else(|exit| exit)
 }
@@ -124,8 +124,14 @@ fn accept(global: &Global, args: &FeedAcceptArgs) -> Result<Exit, Exit> {
     Ok(Exit::Success)
 }
 
-fn roll_back(global: &Global, name: &str) -> Result<Exit, Exit> {
-    let name = FeedName { name: name.to_owned() };
+fn roll_back(global: &Global, args: &FeedRollbackArgs) -> Result<Exit, Exit> {
+    let name = FeedName { name: args.name.clone() };
+    if args.dry_run {
+        let tried: FeedRollbackTried =
+            ask(global, async |client| client.post("/v1/feeds/rollback/preview", &name).await)?;
+        show(global, &tried, || tried.text.iter().map(|line| safe(line)).collect::<Vec<_>>().join("\n"));
+        return Ok(Exit::Success);
+    }
     let done: Done = ask(global, async |client| client.post("/v1/feeds/rollback", &name).await)?;
     show(global, &done, || safe(&done.message));
     Ok(Exit::Success)

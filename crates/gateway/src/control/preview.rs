@@ -50,6 +50,19 @@ pub(super) fn foresee(running: &Running, candidate: Loaded, patience: Duration) 
     try_on(running, as_in_force(running, candidate, |work| work())?, (Priority::Low, patience))
 }
 
+/// Tries the policy in force with something changed in it, on processors that nothing else wants, for who merely asks.
+///
+/// # Errors
+/// A sentence: that no requests are kept, that another policy is being tried, or why it cannot be changed so.
+pub(super) fn try_changed(
+    running: &Running,
+    change: impl Fn() -> Result<Policy, String> + Send + Sync + 'static,
+) -> Result<Stamped<Preview>, String> {
+    let _turn = kept(running)?.turn()?;
+    let policy = idling("preview", Priority::Lowest, change)??;
+    try_on(running, policy, (Priority::Lowest, Duration::ZERO))
+}
+
 fn kept(running: &Running) -> Result<&Arc<Insight>, String> {
     running
         .insight()

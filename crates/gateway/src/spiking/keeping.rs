@@ -4,7 +4,7 @@
 use jiff::{SignedDuration, Timestamp};
 use portcullis_config::{GovernedKind, Loaded};
 use portcullis_insight::spike::{Explained, Parts, Remembered, Usual};
-use portcullis_store::{Database, Settings, SpikeBook, StoreError};
+use portcullis_store::{Database, Settings, SpikeBook, SpikeRows, SpikesOf, StoreError};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -146,33 +146,31 @@ pub(crate) fn found_in(settings: &Settings) -> Result<Vec<Spike>, String> {
     Ok(spikes)
 }
 
-/// Writes what is to be written.
+/// Writes what is to be written, or nothing of it, where another process serves by now. `remembered`: who was let in, where that is due.
 ///
 /// # Errors
-/// A sentence: not all of it is.
-pub(super) fn write(book: &mut SpikeBook, unsaved: &Unsaved, now: Timestamp) -> Result<(), String> {
+/// A sentence: none of it is written.
+pub(super) fn write(
+    book: &mut SpikeBook,
+    (unsaved, remembered): (&Unsaved, Option<&Remembered>),
+    (now, is_last): (Timestamp, bool),
+) -> Result<SpikesOf, String> {
+    let mut rows = SpikeRows { is_last, ..SpikeRows::default() };
     if let Some(states) = &unsaved.states {
-        keep(book, STATES, states)?;
+        rows.known.push((STATES, text(states)?));
     }
     if let Some(usual) = unsaved.usual {
-        keep(book, USUAL, &UsualThen { at: now.as_second() / HOUR * HOUR, usual })?;
+        rows.known.push((USUAL, text(&UsualThen { at: now.as_second() / HOUR * HOUR, usual })?));
+    }
+    if let Some(remembered) = remembered {
+        rows.known.push((REMEMBERED, text(remembered)?));
     }
     for Spike { id, explained, .. } in &unsaved.found {
-        let report = serde_json::to_vec(explained).map_err(|error| error.to_string())?;
-        book.add_found(&id.to_string(), &report).map_err(|error| error.to_string())?;
+        rows.found.push((id.to_string(), text(explained)?));
     }
-    Ok(())
+    book.write(&rows).map_err(|error| error.to_string())
 }
 
-/// Writes who was let in.
-///
-/// # Errors
-/// A sentence: it is not written.
-pub(super) fn write_remembered(book: &SpikeBook, remembered: &Remembered) -> Result<(), String> {
-    keep(book, REMEMBERED, remembered)
-}
-
-fn keep(book: &SpikeBook, name: &str, value: &impl Serialize) -> Result<(), String> {
-    let value = serde_json::to_vec(value).map_err(|error| error.to_string())?;
-    book.keep(name, &value).map_err(|error| error.to_string())
+fn text(value: &impl Serialize) -> Result<Vec<u8>, String> {
+    serde_json::to_vec(value).map_err(|error| error.to_string())
 }

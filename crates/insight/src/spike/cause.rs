@@ -161,6 +161,22 @@ impl Teller<'_> {
                 Some(change) => self.change(change, seens, &who),
                 None => (CauseKind::ConfigChange, who, None),
             },
+            Class::Together(index) => match changes.get(*index).and_then(|change| Some((change, change.whole()?))) {
+                Some((change, whole)) => {
+                    let rule = fix::due_to(&whole, seens);
+                    let others = changes.iter().filter(|one| one.at == change.at && one.kind.is_replayed());
+                    let kinds: Vec<&str> = others.map(|one| one.kind.in_words()).collect();
+                    let what = format!(
+                        "{}, all of which came at {:.0}: each of them alone turns these away, by {rule}; {who}",
+                        kinds.join(" and "),
+                        change.at
+                    );
+                    let tried = self.way_back(&whole, seens);
+                    let command = "undo all of these changes: none of them alone lets these in again".to_owned();
+                    (CauseKind::ConfigChange, what, Some(Fix { command, ..tried }))
+                }
+                None => (CauseKind::ConfigChange, who, None),
+            },
             Class::Upstream => {
                 let what = format!("permitted here, and answered with {} by the upstream itself; {who}", top(&reasons));
                 (CauseKind::Upstream, what, Some(fix::of_upstream(seens)))
@@ -290,7 +306,11 @@ fn cleared(
 ) -> (Vec<String>, Vec<String>) {
     let (mut ruled_out, mut not_ruled_out) = (Vec::new(), Vec::new());
     for (index, change) in changes.iter().enumerate() {
-        if classes.contains_key(&Class::Change(index)) {
+        let is_one_of = |class: &Class| match class {
+            Class::Together(other) => changes.get(*other).is_some_and(|other| other.at == change.at),
+            class => *class == Class::Change(index),
+        };
+        if classes.keys().any(is_one_of) {
             continue;
         }
         let may_be = !change.kind.is_replayed() || change.kind == ChangeKind::Configuration;

@@ -13,8 +13,11 @@ pub struct RecentChange {
     pub at: Timestamp,
     /// What changed.
     pub kind: ChangeKind,
-    /// The policy that was in force until then; of what cannot be undone on requests that were made, the one that came.
+    /// The policy in force with this undone and nothing else that came with it; of what cannot be undone on requests that were made, the one that
+    /// came.
     pub before: Arc<Policy>,
+    /// The policy that was in force until then, where something else came at the same moment: with all of it undone.
+    pub together: Option<Arc<Policy>>,
     /// The one that came.
     pub after: Arc<Policy>,
     /// What it is about, in a few words, where that is more than the policies say: a version of the program, the name of a list. Else empty.
@@ -47,7 +50,31 @@ pub enum ChangeKind {
     Feed,
 }
 
+impl RecentChange {
+    /// All that came at the same moment as one change; `None`: nothing else did.
+    pub(super) fn whole(&self) -> Option<Self> {
+        let before = Arc::clone(self.together.as_ref()?);
+        Some(Self { before, together: None, ..self.clone() })
+    }
+}
+
 impl ChangeKind {
+    /// What it is, in a few words.
+    pub(super) fn in_words(self) -> &'static str {
+        match self {
+            Self::Policy => "another policy",
+            Self::Routes => "other routes",
+            Self::Configuration => "another configuration around the policy",
+            Self::Calibration => "another calibration of the risk",
+            Self::Identity => "another `[identity]`",
+            Self::ClientAddress => "another `[client_address]`",
+            Self::Keys => "other keys",
+            Self::Start => "a start",
+            Self::Rollout => "a version that is rolled out",
+            Self::Feed => "another list of a network",
+        }
+    }
+
     /// Whether requests that were made can be decided on with it undone.
     pub fn is_replayed(self) -> bool {
         match self {
@@ -152,47 +179,106 @@ pub struct InForce {
     pub reading: usize,
     /// What was read around the policy.
     pub parts: Parts,
+    /// The calibration that was put in force last, by its id, whatever the policy says of it.
+    pub put: Option<Arc<str>>,
 }
 
 impl InForce {
-    /// What has changed in place of that, each once.
-    pub fn changes_from(&self, before: &Self) -> Vec<ChangeKind> {
-        let (one, other) = (&before.policy, &self.policy);
-        let mut kinds = Vec::new();
-        let mut note = |differs: bool, kind: ChangeKind| {
-            if differs {
-                kinds.push(kind);
-            }
-        };
+    /// What has changed in place of that until `at`, each once, and each undone alone: all else is left as it is now, so that of several that come at the
+    /// same moment the right one is told, with a way back that helps.
+    ///
+    /// Some cannot be undone one by one. Routes and what else is around a policy are compiled with it: of what was read anew they are undone with the
+    /// policy, or with one another, and so are a list whose source or fixed addresses have changed, too, and a calibration that came by the policy's
+    /// own word. Where a policy would have more prefixes than it may with the lists of the other one, all lists are undone with it.
+    pub fn changes_from(&self, before: &Self, at: Timestamp) -> Vec<RecentChange> {
+        let (then, now) = (&before.policy, &self.policy);
         let is_read_anew = self.reading != before.reading;
-        let is_other_policy = one.sha256() != other.sha256();
+        let is_other_policy = then.sha256() != now.sha256();
         let around = |part: fn(&Parts) -> &String| is_read_anew && part(&self.parts) != part(&before.parts);
+        let mut kinds = Vec::new();
+        let mut note = |differs: bool, kind: ChangeKind| kinds.extend(differs.then_some(kind));
         note(is_other_policy, ChangeKind::Policy);
-        // Of an other policy both are undone at once.
-        note(!is_other_policy && around(|parts| &parts.routes), ChangeKind::Routes);
+        // Of those that are undone at once the last is told: routes are what a policy is compiled with.
         note(!is_other_policy && around(|parts| &parts.others), ChangeKind::Configuration);
+        note(!is_other_policy && around(|parts| &parts.routes), ChangeKind::Routes);
         note(around(|parts| &parts.identity), ChangeKind::Identity);
         note(around(|parts| &parts.client_address), ChangeKind::ClientAddress);
-        let is_calibrated_anew = one.calibration() != other.calibration();
-        let is_same_otherwise = kinds.is_empty() && !Arc::ptr_eq(one, other);
-        if is_same_otherwise && is_calibrated_anew {
-            kinds.push(ChangeKind::Calibration);
-        } else if is_same_otherwise && !is_read_anew {
-            kinds.push(ChangeKind::Feed);
+        let by_the_policy = is_other_policy && self.put == before.put;
+        let is_calibrated_anew = then.calibration() != now.calibration() && !by_the_policy;
+        note(is_calibrated_anew, ChangeKind::Calibration);
+        let lists = now.lists_other_than(then).join(", ");
+        let undone = Undone::of(then, now, (is_read_anew || is_other_policy, is_calibrated_anew, !lists.is_empty()));
+        note(undone.lists.is_some(), ChangeKind::Feed);
+        let is_one_of_several = kinds.iter().filter(|kind| kind.is_replayed()).count() > 1;
+        let change = |kind: ChangeKind| {
+            let (before, about) = match kind {
+                ChangeKind::Policy | ChangeKind::Configuration | ChangeKind::Routes => (&undone.files, ""),
+                ChangeKind::Calibration => (&undone.calibration, ""),
+                ChangeKind::Feed => (&undone.lists, &*lists),
+                ChangeKind::Identity
+                | ChangeKind::ClientAddress
+                | ChangeKind::Keys
+                | ChangeKind::Start
+                | ChangeKind::Rollout => (&None, ""),
+            };
+            let together = (is_one_of_several && kind.is_replayed()).then(|| Arc::clone(then));
+            let before = Arc::clone(before.as_ref().unwrap_or(now));
+            RecentChange { at, kind, before, together, after: Arc::clone(now), about: about.to_owned() }
+        };
+        let mut changes: Vec<RecentChange> = kinds.into_iter().map(change).collect();
+        if let Some(staged) = self.staged.as_ref().filter(|_| self.stages_other_than(before)) {
+            let (before, after, kind) = (Arc::clone(now), Arc::clone(staged), ChangeKind::Rollout);
+            changes.push(RecentChange { at, kind, before, together: None, after, about: String::new() });
         }
-        kinds
+        changes
     }
 
     /// Whether another version is being rolled out.
-    pub fn stages_other_than(&self, before: &Self) -> bool {
+    fn stages_other_than(&self, before: &Self) -> bool {
         let hash = |staged: &Option<Arc<Policy>>| staged.as_ref().map(|policy| policy.sha256().to_owned());
         self.staged.is_some() && hash(&self.staged) != hash(&before.staged)
     }
 }
 
+/// The policy in force with one part undone each, of those that have changed.
+#[derive(Debug, Default)]
+struct Undone {
+    files: Option<Arc<Policy>>,
+    calibration: Option<Arc<Policy>>,
+    lists: Option<Arc<Policy>>,
+}
+
+impl Undone {
+    /// Of what was read anew, of the calibration, and of the lists, where each has changed. An index of networks is built anew only where it must be.
+    fn of(then: &Arc<Policy>, now: &Arc<Policy>, (files, calibration, lists): (bool, bool, bool)) -> Self {
+        let calibrated = |policy: Arc<Policy>| match calibration {
+            true => Arc::new(policy.with_calibration_of(now)),
+            false => policy,
+        };
+        let mut undone = Self::default();
+        if calibration {
+            undone.calibration = Some(Arc::new(now.with_calibration_of(then)));
+        }
+        match (files, lists) {
+            (false, false) => {}
+            // Nothing else differs.
+            (false, true) => undone.lists = Some(calibrated(Arc::clone(then))),
+            (true, false) => undone.files = Some(calibrated(Arc::clone(then))),
+            (true, true) => match (then.with_lists_of(now), now.with_lists_of(then)) {
+                (Ok(files), Ok(lists)) => {
+                    undone.files = Some(calibrated(Arc::new(files)));
+                    undone.lists = Some(Arc::new(lists));
+                }
+                (Err(_), _) | (_, Err(_)) => undone.files = Some(calibrated(Arc::clone(then))),
+            },
+        }
+        undone
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use portcullis_policy::{PolicyDraft, RiskThresholds};
+    use portcullis_policy::{Listed, NetworkDraft, PolicyDraft, RiskThresholds};
 
     use super::*;
 
@@ -202,7 +288,23 @@ mod tests {
     }
 
     fn in_force(policy: &Arc<Policy>, reading: usize) -> InForce {
-        InForce { policy: Arc::clone(policy), staged: None, reading, parts: Parts::default() }
+        InForce { policy: Arc::clone(policy), staged: None, reading, parts: Parts::default(), put: None }
+    }
+
+    /// One with a network that may have a list.
+    fn networked(sha256: &str) -> Arc<Policy> {
+        let network = NetworkDraft { name: "partner".to_owned().into(), ..NetworkDraft::default() };
+        let draft = PolicyDraft {
+            sha256: sha256.into(),
+            networks: vec![network],
+            keep_prefixes: true,
+            ..PolicyDraft::default()
+        };
+        Arc::new(Policy::compile(&draft).unwrap().0)
+    }
+
+    fn kinds(now: &InForce, before: &InForce) -> Vec<ChangeKind> {
+        now.changes_from(before, Timestamp::UNIX_EPOCH).iter().map(|change| change.kind).collect()
     }
 
     #[test]
@@ -213,16 +315,24 @@ mod tests {
             Arc::new(policy.with_calibration(Some((id.into(), [Some(thresholds); 3]))))
         };
         let again = Arc::new(Policy::clone(&one));
+        let listed = |policy: &Policy, sha256: &str| {
+            let list = Listed { origin: "source".into(), sha256: Some(sha256.into()) };
+            Arc::new(policy.clone().listing([("partner", Some(list))]))
+        };
+        let (fresh, stale) = (listed(&networked("aa"), "1"), listed(&networked("aa"), "2"));
         let (first, second) = (calibrated(&one, "c1-00000000", 1_000), calibrated(&one, "c2-00000000", 3_000));
         let check = |before: &Arc<Policy>, after: &Arc<Policy>, readings: [usize; 2], expected: &[ChangeKind]| {
             let [before, after] = [in_force(before, readings[0]), in_force(after, readings[1])];
-            assert_eq!(after.changes_from(&before), expected);
+            assert_eq!(kinds(&after, &before), expected);
         };
         check(&one, &one, [1, 2], &[]);
         check(&one, &other, [1, 2], &[ChangeKind::Policy]);
         check(&one, &other, [1, 1], &[ChangeKind::Policy]);
-        check(&one, &again, [1, 1], &[ChangeKind::Feed]);
-        // What was read anew and is the same all over is no change.
+        check(&fresh, &stale, [1, 1], &[ChangeKind::Feed]);
+        check(&fresh, &stale, [1, 2], &[ChangeKind::Feed]);
+        check(&fresh, &listed(&networked("bb"), "2"), [1, 2], &[ChangeKind::Policy, ChangeKind::Feed]);
+        // What is the same all over is no change.
+        check(&one, &again, [1, 1], &[]);
         check(&one, &again, [1, 2], &[]);
         check(&one, &first, [1, 1], &[ChangeKind::Calibration]);
         check(&first, &second, [1, 1], &[ChangeKind::Calibration]);
@@ -239,7 +349,7 @@ mod tests {
             let before = in_force(&one, 1);
             let mut now = in_force(after, 2);
             edit(&mut now.parts);
-            assert_eq!(now.changes_from(&before), expected);
+            assert_eq!(kinds(&now, &before), expected);
         };
         check(&again, |parts| parts.routes = "r".to_owned(), &[ChangeKind::Routes]);
         check(&again, |parts| parts.others = "o".to_owned(), &[ChangeKind::Configuration]);
@@ -249,7 +359,7 @@ mod tests {
             *parts = Parts { routes: "r".into(), identity: "i".into(), client_address: "c".into(), others: "o".into() };
         };
         let around = [ChangeKind::Identity, ChangeKind::ClientAddress];
-        check(&again, all, &[[ChangeKind::Routes, ChangeKind::Configuration], around].concat());
+        check(&again, all, &[[ChangeKind::Configuration, ChangeKind::Routes], around].concat());
         check(&other, all, &[&[ChangeKind::Policy][..], &around].concat());
     }
 
@@ -276,7 +386,7 @@ mod tests {
         let note = |log: &mut ChangeLog, second: usize, kind: ChangeKind| {
             let [before, after] = [second, second + 1].map(|index| Arc::clone(&policies[index]));
             let at = at(i64::try_from(second).unwrap());
-            log.note(RecentChange { at, kind, before, after, about: String::new() });
+            log.note(RecentChange { at, kind, before, together: None, after, about: String::new() });
         };
         note(&mut log, 0, ChangeKind::Policy);
         (1..60).for_each(|second| note(&mut log, second, ChangeKind::Feed));

@@ -22,6 +22,8 @@ const ONE_PRINCIPAL: u64 = 60;
 pub(super) enum Class {
     /// The change of this index.
     Change(usize),
+    /// The change of this index with others that came at the same moment: each of them alone would have turned it away.
+    Together(usize),
     /// The upstream refuses whom it answered before.
     Upstream,
     /// Credentials do not verify any more of those whose did before.
@@ -40,7 +42,7 @@ impl Class {
     /// Equals come in this order.
     pub(super) fn order(&self) -> u8 {
         match self {
-            Self::Change(_) => 0,
+            Self::Change(_) | Self::Together(_) => 0,
             Self::Upstream => 1,
             Self::Keys => 2,
             Self::Release => 3,
@@ -119,6 +121,13 @@ impl<'s> Circumstances<'s> {
         let flips = |(_, change): &(usize, &&RecentChange)| is_due_to(change, seen, self.familiar);
         if let Some((index, _)) = self.changes.iter().enumerate().rev().find(flips) {
             return Class::Change(index);
+        }
+        let flips = |(_, change): &(usize, &&RecentChange)| {
+            let whole = change.whole();
+            whole.is_some_and(|whole| is_due_to(&whole, seen, self.familiar))
+        };
+        if let Some((index, _)) = self.changes.iter().enumerate().find(flips) {
+            return Class::Together(index);
         }
         let of_keys = || self.failed_credential(request, code) == Class::Keys;
         let is_due = |change: &RecentChange| self.sight.is_due_to(change, request, code, of_keys);

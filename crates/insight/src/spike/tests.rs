@@ -18,6 +18,7 @@ use crate::tests::{compiled, draft};
 mod beside;
 mod lookout;
 mod mixed;
+mod together;
 
 /// Looks, and explains what is due at once.
 fn look(lookout: &mut Lookout, now: Moment, counted: BucketCounts, sample: &Sample) -> Option<Found> {
@@ -97,6 +98,7 @@ impl Scene {
             at: at(-5),
             kind,
             before: Arc::clone(&self.policy),
+            together: None,
             after: Arc::clone(&after),
             about: String::new(),
         });
@@ -412,7 +414,7 @@ fn a_calibration_that_asks_for_more_is_the_cause_and_its_way_back_is_a_command()
     {
         let mut scene = Scene::new();
         let (kind, after, about) = (ChangeKind::Calibration, Arc::clone(&second), String::new());
-        scene.changes.push(RecentChange { at: at(-5), kind, before, after, about });
+        scene.changes.push(RecentChange { at: at(-5), kind, before, together: None, after, about });
         scene.locked_out(Answered::Refused(ReasonCode::StepUpRequired), |number, time| KeptRequest {
             risk: Some(KeptRisk { mnats: 1_200, evidence: true, stated: None }),
             ..known(number, time)

@@ -126,14 +126,19 @@ mod tests {
         };
         let policy = Policy::compile(&draft).unwrap().0;
         let with = |name: &str, prefix: &str| {
-            let content =
-                NetworkContent { name: name.into(), prefixes: [prefix.parse().unwrap()].into(), unknown: false };
+            let content = NetworkContent {
+                name: name.into(),
+                prefixes: [prefix.parse().unwrap()].into(),
+                unknown: false,
+                list: None,
+            };
             Arc::new(policy.with_networks(&[content]).unwrap())
         };
         let change = |kind, about: &str, after: &Arc<Policy>| RecentChange {
             at: Timestamp::UNIX_EPOCH,
             kind,
             before: Arc::new(policy.clone()),
+            together: None,
             after: Arc::clone(after),
             about: about.to_owned(),
         };

@@ -63,6 +63,11 @@ impl RiskEngine {
         self.calibrations.before()
     }
 
+    /// The calibration that was put in force last, whatever the settings say of it: it changes by an order alone.
+    pub fn calibration_put(&self) -> Option<Arc<Calibration>> {
+        self.calibrations.under(None)
+    }
+
     /// The calibration that would be in force with these settings.
     pub fn calibration_under(
         &self,

@@ -24,10 +24,16 @@ pub(crate) enum FeedCommand {
     /// Put an update in force that is held back
     Accept(FeedAcceptArgs),
     /// Put the list back that was in force before, and hold back the one that is, and all that follow until one is accepted
-    Rollback {
-        /// The network
-        name: String,
-    },
+    Rollback(FeedRollbackArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FeedRollbackArgs {
+    /// The network
+    pub(crate) name: String,
+    /// Say what the network would hold, and what that would do to the requests that are kept, and change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 #[derive(Debug, Args)]
