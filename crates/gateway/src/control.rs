@@ -93,6 +93,11 @@ impl Operated {
         Self { running, config: config.to_owned(), orders, tail }
     }
 
+    /// A principal's name with its id as requests bring it, however it is typed.
+    fn as_compared(&self, name: &str) -> String {
+        self.running.shared().snapshot().load().policy.spelling().name(name).into_owned()
+    }
+
     /// Whether nobody changes alone who gets in.
     fn needs_approvals(&self) -> bool {
         self.running.governing().is_some_and(|governing| governing.is_required())
@@ -180,14 +185,14 @@ impl Gateway for Operated {
 
     fn profile(&self, on: &str) -> Result<Profile, Problem> {
         let shared = self.running.shared();
-        let actor = ban::actor(on)?;
+        let actor = ban::actor(self, on)?;
         let report = shared.risk.profile_of(&actor, shared.clock.now());
         let report = report.ok_or_else(|| problem(format!("nothing is known of {actor}")))?;
         Ok(risk::shown(actor.to_string(), report))
     }
 
     fn forget_profile(&self, on: &str) -> Result<Done, Problem> {
-        let actor = ban::actor(on)?;
+        let actor = ban::actor(self, on)?;
         if self.running.shared().risk.forget_profile(&actor) {
             Ok(Done { message: format!("what was usual for {actor} is forgotten") })
         } else {
@@ -365,19 +370,21 @@ impl Gateway for Operated {
     }
 
     fn factors(&self, on: &str) -> Result<Factors, Problem> {
-        factor::list(self.running.factors(), on)
+        factor::list(self.running.factors(), &self.as_compared(on))
     }
 
     fn enroll_factor(&self, new: &NewFactor) -> Result<FactorBegun, Problem> {
-        factor::enroll(self.running.factors(), new)
+        let on = self.as_compared(&new.on);
+        factor::enroll(self.running.factors(), &NewFactor { on, ..new.clone() })
     }
 
     fn confirm_factor(&self, code: &FactorCode) -> Result<FactorConfirmed, Problem> {
-        factor::confirm(self.running.factors(), code)
+        let on = self.as_compared(&code.on);
+        factor::confirm(self.running.factors(), &FactorCode { on, ..code.clone() })
     }
 
     fn reset_factors(&self, on: &str) -> Result<Done, Problem> {
-        factor::reset(self.running.factors(), on)
+        factor::reset(self.running.factors(), on, &self.as_compared(on))
     }
 
     fn sessions(&self) -> Sessions {

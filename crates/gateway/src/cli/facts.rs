@@ -52,7 +52,7 @@ impl Stated {
         // What is stated to be activated is activated, whenever it is.
         let activation = |name: &String| Activation { gives: Lent::parse(name), ..Activation::of("", Timestamp::MAX) };
         Ok(Self {
-            principal: principal(facts)?,
+            principal: principal(policy, facts)?,
             host: facts.host.as_deref().map(stated_host).transpose().map_err(usage)?,
             client: facts.ip.map_or(ClientAddress::Unknown, ClientAddress::known),
             country: facts.country,
@@ -248,7 +248,8 @@ fn route_without_host(
     }
 }
 
-fn principal(facts: &StatedFacts) -> Result<Option<Principal>, QuestionError> {
+/// Under its id as the policy compares it, however it is stated.
+fn principal(policy: &Policy, facts: &StatedFacts) -> Result<Option<Principal>, QuestionError> {
     let Some((kind, id)) = &facts.principal else {
         return if facts.groups.is_empty() && facts.roles.is_empty() {
             Ok(None)
@@ -256,7 +257,7 @@ fn principal(facts: &StatedFacts) -> Result<Option<Principal>, QuestionError> {
             Err(usage("an anonymous caller has no groups or roles: say who it is (--as)"))
         };
     };
-    let mut principal = Principal::stated(*kind, id);
+    let mut principal = Principal::stated(*kind, &policy.spelling().id(*kind, id));
     for name in &facts.groups {
         principal = principal.in_group(name.trim_start_matches("group:"));
     }

@@ -83,7 +83,10 @@ impl Judged {
 /// The one in force, or the one that comes into force step by step where it decides for this caller.
 fn policy_for(snapshot: &Snapshot, facts: &StatedFacts, notes: &mut Vec<String>) -> Arc<Policy> {
     let Some(staged) = &snapshot.staged else { return Arc::clone(&snapshot.policy) };
-    let principal = facts.principal.as_ref().map(|(kind, id)| portcullis_policy::Principal::stated(*kind, id));
+    let principal = facts.principal.as_ref().map(|(kind, id)| {
+        let id = snapshot.policy.spelling().id(*kind, id);
+        portcullis_policy::Principal::stated(*kind, &id)
+    });
     let decides = staged.decides_for(principal.as_ref(), || facts.ip);
     let policy = if decides { &staged.policy } else { &snapshot.policy };
     notes.push(format!(
