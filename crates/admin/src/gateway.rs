@@ -286,13 +286,13 @@ pub trait Gateway: Send + Sync + 'static {
     ///
     /// # Errors
     /// What is wrong with it, or that no events are kept.
-    fn replay(&self, wanted: &ReplayWanted) -> Result<ReplayDone, Problem>;
+    fn replay(&self, wanted: &ReplayWanted) -> Result<ReplayDone, Untried>;
 
     /// How two policies differ.
     ///
     /// # Errors
     /// What is wrong with one of them.
-    fn compare_policies(&self, wanted: &DiffWanted) -> Result<PolicyDiffered, Problem>;
+    fn compare_policies(&self, wanted: &DiffWanted) -> Result<PolicyDiffered, Untried>;
 
     /// The events as they are recorded.
     fn tail(&self) -> &Tail;
@@ -439,4 +439,20 @@ pub enum Untried {
     Invalid(Problem),
     /// No requests are kept, or another policy is being tried.
     Refused(Problem),
+}
+
+impl Untried {
+    /// What is said of it.
+    pub fn problem(&self) -> &Problem {
+        match self {
+            Self::Invalid(problem) | Self::Refused(problem) => problem,
+        }
+    }
+}
+
+/// It is nothing of the policy's.
+impl From<Problem> for Untried {
+    fn from(problem: Problem) -> Self {
+        Self::Refused(problem)
+    }
 }

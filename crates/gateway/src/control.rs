@@ -435,11 +435,11 @@ impl Gateway for Operated {
         questions::who_can(self, question)
     }
 
-    fn replay(&self, wanted: &ReplayWanted) -> Result<ReplayDone, Problem> {
+    fn replay(&self, wanted: &ReplayWanted) -> Result<ReplayDone, Untried> {
         policies::replay(self, wanted)
     }
 
-    fn compare_policies(&self, wanted: &DiffWanted) -> Result<PolicyDiffered, Problem> {
+    fn compare_policies(&self, wanted: &DiffWanted) -> Result<PolicyDiffered, Untried> {
         policies::differ(self, wanted)
     }
 
