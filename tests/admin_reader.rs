@@ -84,6 +84,8 @@ fn a_reader_asks_whatever_only_tells_something_and_nothing_of_it_is_refused() {
         (&["can", "POST", url, "--as", "bob", "--live"], 1, "deny"),
         (&["explain", "GET", url, "--as", "bob", "--live"], 0, "readers"),
         (&["who-can", "GET", url, "--live"], 0, "user:bob"),
+        (&["list", "--as", "bob", "--live"], 0, "readers"),
+        (&["list", "--as", "nobody", "--live"], 1, "user:nobody may do nothing now"),
     ];
     let mut wrong = Vec::new();
     for (arguments, code, words) in questions {
@@ -115,6 +117,7 @@ fn a_reader_asks_whatever_only_tells_something_and_nothing_of_it_is_refused() {
     for words in ["state     open", "reason    case 4711", &waits, &bytes, "note: this is for who may only look"] {
         assert!(said.contains(words), "{words}: {said}");
     }
+    assert!(!said.contains("# a third"), "{said}");
     let events = api.gateway.stop();
     assert_eq!(of_kind(&events, "access.denied").len(), 2, "and these are");
 }

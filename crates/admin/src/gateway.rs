@@ -9,8 +9,8 @@ use crate::api::{
     SinkTested, Spikes, Status, WhereIs, WhichSessions,
 };
 use crate::api::{
-    Allowed, DiffWanted, EventExplained, EventId, EventsCounted, EventsFound, EventsWanted, Explained, PolicyDiffered,
-    PolicyQuestion, ReplayDone, ReplayWanted, Verdict,
+    Allowed, DiffWanted, EventExplained, EventId, EventsCounted, EventsFound, EventsWanted, Explained, ListQuestion,
+    Listed, PolicyDiffered, PolicyQuestion, ReplayDone, ReplayWanted, Verdict,
 };
 use crate::api::{FactorBegun, FactorCode, FactorConfirmed, Factors, NewFactor};
 use crate::api::{KeyUses, NewRevocation, Revocations, RevokedName};
@@ -281,6 +281,12 @@ pub trait Gateway: Send + Sync + 'static {
     /// # Errors
     /// Likewise.
     fn who_can(&self, question: &PolicyQuestion) -> Result<Allowed, Problem>;
+
+    /// All that somebody may do.
+    ///
+    /// # Errors
+    /// Likewise.
+    fn list(&self, question: &ListQuestion) -> Result<Listed, Problem>;
 
     /// Decides on recorded requests again, under another policy.
     ///

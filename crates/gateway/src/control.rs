@@ -30,8 +30,8 @@ use portcullis_admin::api::{
     WhereIs, WhichSessions,
 };
 use portcullis_admin::api::{
-    Allowed, DiffWanted, EventExplained, EventId, EventsCounted, EventsFound, EventsWanted, Explained, PolicyDiffered,
-    PolicyQuestion, ReplayDone, ReplayWanted, Verdict,
+    Allowed, DiffWanted, EventExplained, EventId, EventsCounted, EventsFound, EventsWanted, Explained, ListQuestion,
+    Listed, PolicyDiffered, PolicyQuestion, ReplayDone, ReplayWanted, Verdict,
 };
 use portcullis_admin::api::{FactorBegun, FactorCode, FactorConfirmed, Factors, NewFactor};
 use portcullis_admin::api::{KeyUses, MutedAlert, NewMute, NewRevocation, Revocations, RevokedName};
@@ -433,6 +433,10 @@ impl Gateway for Operated {
 
     fn who_can(&self, question: &PolicyQuestion) -> Result<Allowed, Problem> {
         questions::who_can(self, question)
+    }
+
+    fn list(&self, question: &ListQuestion) -> Result<Listed, Problem> {
+        questions::list(self, question)
     }
 
     fn replay(&self, wanted: &ReplayWanted) -> Result<ReplayDone, Untried> {

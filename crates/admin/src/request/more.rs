@@ -10,7 +10,9 @@ use serde_json::json as object;
 
 use super::{Desk, Failure, MAX_BODY, MAX_POLICY, conflict, json, read, read_up_to, read_verb, untried};
 use crate::Verb as _;
-use crate::api::{DiffWanted, EventId, EventsWanted, PolicyQuestion, Problem, ReplayWanted, ShownRevocation};
+use crate::api::{
+    DiffWanted, EventId, EventsWanted, ListQuestion, PolicyQuestion, Problem, ReplayWanted, ShownRevocation,
+};
 use crate::backup::BackupWanted;
 use crate::body::Answer;
 use crate::gateway::{ActionKind, Gateway, Untried};
@@ -52,6 +54,10 @@ impl<G: Gateway> Desk<G> {
             (Method::POST, "/v1/policy/who_can") => {
                 let question: PolicyQuestion = read(request).await?;
                 self.ask_much(move |gateway| gateway.who_can(&question)).await
+            }
+            (Method::POST, "/v1/policy/list") => {
+                let question: ListQuestion = read(request).await?;
+                self.ask_much(move |gateway| gateway.list(&question)).await
             }
             (Method::POST, "/v1/policy/replay") => {
                 let wanted: ReplayWanted = read_up_to(request, MAX_POLICY).await?;
@@ -96,6 +102,7 @@ impl<G: Gateway> Desk<G> {
             Question::Can(question) => self.ask(move |gateway| gateway.can(&question)).await,
             Question::Explain(question) => self.ask_much(move |gateway| gateway.explain(&question)).await,
             Question::WhoCan(question) => self.ask_much(move |gateway| gateway.who_can(&question)).await,
+            Question::List(question) => self.ask_much(move |gateway| gateway.list(&question)).await,
             Question::Differ(wanted) => self.compare(*wanted).await,
             Question::Bans(_)
             | Question::Sessions(_)

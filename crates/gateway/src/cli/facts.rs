@@ -47,7 +47,8 @@ impl Stated {
         Self::of(policy, &stated(facts)?)
     }
 
-    fn of(policy: &Policy, facts: &StatedFacts) -> Result<Self, QuestionError> {
+    /// What somebody supposes.
+    pub(crate) fn of(policy: &Policy, facts: &StatedFacts) -> Result<Self, QuestionError> {
         let unknown_roles = facts.roles.iter().filter(|role| !policy.has_role(role));
         // What is stated to be activated is activated, whenever it is.
         let activation = |name: &String| Activation { gives: Lent::parse(name), ..Activation::of("", Timestamp::MAX) };
@@ -63,6 +64,20 @@ impl Stated {
         })
     }
 
+    /// Finds out in which country the stated address is by the databases of a running gateway, where it has any and nobody has stated it.
+    pub(crate) fn locate_with(&mut self, geo: &Geo) {
+        if let Some(address) = self.client.ip().filter(|_| self.country.is_none() && !geo.reports().is_empty()) {
+            let remark;
+            (self.country, remark) = located(address, geo);
+            self.remarks.push(remark);
+        }
+    }
+
+    /// Besides what is stated, this is in force for whoever it is about.
+    pub(crate) fn lend(&mut self, activations: Vec<Activation>) {
+        self.activations.extend(activations);
+    }
+
     pub(crate) fn circumstances(&self) -> Circumstances<'_> {
         Circumstances {
             client: self.client,
@@ -72,6 +87,24 @@ impl Stated {
             now: self.now,
         }
     }
+}
+
+/// The country of an address, and what a database says of it in a sentence.
+fn located(address: std::net::IpAddr, geo: &Geo) -> (Option<CountryCode>, String) {
+    let (country, place) = (geo.country(address), geo.place(address));
+    let network = match (place.asn, &place.as_org) {
+        (Some(asn), Some(organization)) => format!(", and its network is AS{asn} {}", safe(organization)),
+        (Some(asn), None) => format!(", and its network is AS{asn}"),
+        (None, _) => String::new(),
+    };
+    let remark = match country {
+        Some(CountryCode::NOWHERE) => format!("{address} is private or reserved: it is in no country"),
+        Some(country) => {
+            format!("by the geo database {address} is in {}{network}; --country states another", country.as_str())
+        }
+        None => format!("no geo database knows the country of {address}{network}; --country states one"),
+    };
+    (country, remark)
 }
 
 /// Why a question cannot be asked.
@@ -151,20 +184,9 @@ impl Supposed {
 
     fn find(&mut self, policy: &Policy, geo: &Geo) {
         let Some(address) = self.to_locate(policy) else { return };
-        self.country = geo.country(address);
-        let place = geo.place(address);
-        let network = match (place.asn, &place.as_org) {
-            (Some(asn), Some(organization)) => format!(", and its network is AS{asn} {}", safe(organization)),
-            (Some(asn), None) => format!(", and its network is AS{asn}"),
-            (None, _) => String::new(),
-        };
-        self.remarks.push(match self.country {
-            Some(CountryCode::NOWHERE) => format!("{address} is private or reserved: it is in no country"),
-            Some(country) => {
-                format!("by the geo database {address} is in {}{network}; --country states another", country.as_str())
-            }
-            None => format!("no geo database knows the country of {address}{network}; --country states one"),
-        });
+        let remark;
+        (self.country, remark) = located(address, geo);
+        self.remarks.push(remark);
     }
 
     /// Who asks; `None`: nobody in particular.

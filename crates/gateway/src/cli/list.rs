@@ -1,11 +1,16 @@
 //! `list`: all that a principal may do, route by route.
 
-use portcullis_policy::{ListedAction, ListedDeny, ListedGrant, Listing, MOST_ENTRIES, Policy, RouteListing};
+use std::fmt::Display;
+
+use portcullis_policy::{
+    ListedAction, ListedDeny, ListedGrant, Listing, MOST_ENTRIES, Policy, Principal, RouteListing,
+};
 use serde_json::{Value, json};
 
 use crate::cli::args::{Format, Global, ListArgs};
 use crate::cli::configuration::loaded;
 use crate::cli::facts::{QuestionError, Stated};
+use crate::cli::in_force::{self, is_asked};
 use crate::cli::output::{answer, remark};
 use crate::cli::standing::{
     demand_words, demands_json, deny_words, object, obstacle_json, obstacle_words, place, rule_json, standing_json,
@@ -18,6 +23,9 @@ use crate::exit::Exit;
 const MOST_NAMED: usize = 20;
 
 pub(crate) fn run(global: &Global, args: &ListArgs) -> Exit {
+    if is_asked(global, args.live) {
+        return in_force::list(global, args).unwrap_or_else(|exit| exit);
+    }
     let policy = match loaded(global) {
         Ok(loaded) => loaded.policy,
         Err(exit) => return exit,
@@ -31,18 +39,23 @@ pub(crate) fn run(global: &Global, args: &ListArgs) -> Exit {
     };
     stated.remarks.iter().for_each(|text| remark(&format!("note: {text}")));
     let listing = policy.list(stated.principal.as_ref(), stated.host.as_deref(), &stated.circumstances());
-    let who = stated.principal.as_ref().map_or_else(
+    let who = name_of(stated.principal.as_ref());
+    if !global.quiet {
+        show(global, &policy, &who, &listing);
+    }
+    if listing.permits_now { Exit::Success } else { Exit::Negative }
+}
+
+/// What the answer calls whom it is about.
+pub(crate) fn name_of(principal: Option<&Principal>) -> String {
+    principal.map_or_else(
         || "anyone".to_owned(),
         |principal| match &*principal.id {
             // Some principal, and nobody in particular: no credential has such a name.
             " " => "authenticated".to_owned(),
             _ => principal.reference(),
         },
-    );
-    if !global.quiet {
-        show(global, &policy, &who, &listing);
-    }
-    if listing.permits_now { Exit::Success } else { Exit::Negative }
+    )
 }
 
 fn show(global: &Global, policy: &Policy, who: &str, listing: &Listing) {
@@ -59,24 +72,31 @@ fn show(global: &Global, policy: &Policy, who: &str, listing: &Listing) {
             answer(&serde_json::to_string_pretty(&whole).unwrap_or_default());
         }
         Format::Jsonl => {
-            for route in &listing.routes {
-                let enter = if route.obstacles.is_empty() { "now" } else { "refused" };
-                let head = || vec![("principal", json!(who)), ("route", json!(&*route.name)), ("enter", json!(enter))];
-                for grant in &route.grants {
-                    answer(&object(head().into_iter().chain(grant_parts(grant))).to_string());
-                }
-                for deny in &route.denies {
-                    answer(&object(head().into_iter().chain(deny_parts(deny))).to_string());
-                }
-            }
+            listing.routes.iter().for_each(|route| one_a_line(who, &route_json(route)));
         }
     }
     if listing.omitted > 0 {
-        remark(&format!("note: {} more grants and denies are not shown: at most {MOST_ENTRIES} are", listing.omitted));
+        say_omitted(listing.omitted);
     }
 }
 
-fn route_json(route: &RouteListing) -> Value {
+pub(crate) fn say_omitted(omitted: impl Display) {
+    remark(&format!("note: {omitted} more grants and denies are not shown: at most {MOST_ENTRIES} are"));
+}
+
+/// Each grant and each deny of a route, as an object of its own.
+pub(crate) fn one_a_line(who: &str, route: &Value) {
+    let lists = ["grant", "deny"].into_iter().filter_map(|list| route.get(list)?.as_array());
+    for entry in lists.flatten() {
+        let mut line = json!({ "principal": who, "route": route.get("name"), "enter": route.get("enter") });
+        if let (Some(line), Some(entry)) = (line.as_object_mut(), entry.as_object()) {
+            line.extend(entry.clone());
+        }
+        answer(&line.to_string());
+    }
+}
+
+pub(crate) fn route_json(route: &RouteListing) -> Value {
     object([
         ("name", json!(&*route.name)),
         ("hosts", json!(route.hosts)),
@@ -128,7 +148,7 @@ fn deny_parts(deny: &ListedDeny) -> impl Iterator<Item = (&'static str, Value)> 
     first.into_iter().chain(standing_json(&deny.standing)).chain(last)
 }
 
-fn for_people(who: &str, listing: &Listing) -> String {
+pub(crate) fn for_people(who: &str, listing: &Listing) -> String {
     let mut parts =
         vec![format!("{who} may {}", if listing.permits_now { "do what is `now`" } else { "do nothing now" })];
     let (without, with): (Vec<&RouteListing>, Vec<&RouteListing>) =
