@@ -250,6 +250,11 @@ fn cases() -> Vec<Case> {
         get("/v1/policy/can?method=GET&url=http%3A%2F%2Fgateway.invalid%2Fx&as=bob&group=a&group=b", 200),
         get("/v1/policy/explain?method=GET&url=http%3A%2F%2Foperators.portcullis.invalid%2Fv1%2Fbans&as=bob", 200),
         get("/v1/policy/who_can?method=GET&url=http%3A%2F%2Foperators.portcullis.invalid%2Fv1%2Fbans", 200),
+        ask("/v1/policy/list", json!({ "as": "user:bob", "groups": ["a"], "limit": 1, "after": null }), 200),
+        get("/v1/policy/list", 200),
+        get("/v1/policy/list?as=bob&group=a&limit=1", 200),
+        get("/v1/policy/list?as=bob&after=nowhere", 409),
+        get("/v1/policy/list?as=bob&limit=0", 400),
         ask(
             "/v1/policy/diff",
             json!({ "before": { "version": 1 }, "after": { "policy": narrower() }, "reasons": true, "at": null }),

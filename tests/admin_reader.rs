@@ -84,6 +84,8 @@ fn a_reader_asks_whatever_only_tells_something_and_nothing_of_it_is_refused() {
         (&["can", "POST", url, "--as", "bob", "--live"], 1, "deny"),
         (&["explain", "GET", url, "--as", "bob", "--live"], 0, "readers"),
         (&["who-can", "GET", url, "--live"], 0, "user:bob"),
+        (&["list", "--as", "bob", "--live"], 0, "readers"),
+        (&["list", "--as", "nobody", "--live"], 1, "user:nobody may do nothing now"),
     ];
     let mut wrong = Vec::new();
     for (arguments, code, words) in questions {
@@ -106,10 +108,16 @@ fn a_reader_asks_whatever_only_tells_something_and_nothing_of_it_is_refused() {
     assert_eq!(size(&shown), Some(third.len() as u64));
     let events = api.gateway.events.all();
     assert!(of_kind(&events, "access.denied").is_empty(), "nothing was tried that is not permitted");
-    for arguments in [&["policy", "show", "2", "--file", "policy.toml"][..], &["policy", "show", change]] {
-        let (ended, said) = ask(arguments);
-        assert_eq!(ended, 5, "{arguments:?}: {said}");
+    let (ended, said) = ask(&["policy", "show", "2", "--file", "policy.toml"]);
+    assert_eq!(ended, 5, "{said}");
+    // Of a change there is what can be told all the same, and why it is no more.
+    let (ended, said) = ask(&["policy", "show", change]);
+    assert_eq!(ended, 0, "{said}");
+    let bytes = format!("policy.toml ({} bytes)", third.len());
+    for words in ["state     open", "reason    case 4711", &waits, &bytes, "note: this is for who may only look"] {
+        assert!(said.contains(words), "{words}: {said}");
     }
+    assert!(!said.contains("# a third"), "{said}");
     let events = api.gateway.stop();
     assert_eq!(of_kind(&events, "access.denied").len(), 2, "and these are");
 }

@@ -58,3 +58,18 @@ fn each_refusal_is_as_it_is_described() {
     assert_eq!(api.post("/v1/bans/add", &api.alice, &here).status(), 200);
     check(&of_alice("GET", "/v1/status", &[], b""), 403, DATA_PLANE);
 }
+
+/// The limits of rates of `[limits]` are those of the API, too.
+#[test]
+fn whoever_asks_too_often_is_told_when_to_ask_again() {
+    let limits = "[limits]\nrate_limit = [{ per = \"principal\", requests = 3, window = \"1h\", burst = 3 }]\n";
+    let api = Api::start_on(&[("partner.txt", "127.0.0.10\n")], limits, POLICY);
+    for _ in 0..3 {
+        assert_eq!(api.get("/v1/status", &api.bob).status(), 200);
+    }
+    let throttled = api.get("/v1/status", &api.bob);
+    check(&throttled, 429, DATA_PLANE);
+    let after: u64 = throttled.header("retry-after").expect("it says when").parse().expect("in seconds");
+    assert!((1..=3_600).contains(&after), "{after}");
+    assert_eq!(api.get("/v1/status", &api.alice).status(), 200, "it is one caller's limit");
+}

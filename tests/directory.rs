@@ -458,3 +458,92 @@ fn the_matching_rule_of_active_directory_is_used_where_the_server_says_it_is_one
     check("nested = \"walk\"", "Top", false);
     check("group_name = \"objectGUID\"", "07070707-0707-0707-0707-070707070707", true);
 }
+
+/// To the directory `ZOE`, `Zoe` and `zoe` are one entry. While they were three principals, whoever could choose how the provider spells them had
+/// the groups of one and was not held by a deny, a revocation or a ban of the other.
+#[test]
+fn one_person_is_one_principal_however_a_credential_or_a_rule_spells_them() {
+    let slapd = Slapd::start();
+    for uid in ["zoe", "Max", "kim"] {
+        slapd.add_person(uid, "");
+    }
+    slapd.add_groups(&[("staff", &["uid=zoe,ou=people", "uid=max,ou=people", "uid=kim,ou=people"])]);
+    let rules = "[[deny]]\nname = \"left\"\nprincipals = [\"user:Zoe\"]\nactions = [\"* /**\"]\nscope = \"*\"\n";
+    let world = world_of(
+        &reader(&slapd.plain()),
+        &[&policy("staff").replace(NO_BANS, ""), rules].concat(),
+        &[],
+        Upstream::start(),
+    );
+    for spelled in ["zoe", "ZOE", "Zoe", " zoe"] {
+        let event = world.gateway.check_refused(spelled, &world.ask(spelled), 403, "rbac.explicit_deny");
+        assert_eq!(event["identity"]["id"], "zoe", "{spelled}");
+    }
+    world.check(&[("max", 200), ("MAX", 200), ("Max", 200), ("Nobody", 403)]);
+    let told = |arguments: &[&str]| {
+        let finished = world.gateway.site.ask(arguments);
+        assert_eq!(finished.status.code(), Some(0), "{arguments:?}: {finished:?}");
+        [finished.stdout, finished.stderr].concat().join("\n")
+    };
+    let checked = told(&["check"]);
+    assert!(checked.contains("W0210") && checked.contains("`user:Zoe` is `user:zoe`"), "{checked}");
+    told(&["explain", "GET", "/", "--as", "user:mAx", "--group", "staff"]);
+    // An operator means the same person as well.
+    told(&["revoke", "principal", "user:mAX", "--reason", "left"]);
+    world.check(&[("max", 401), ("MAX", 401), ("kim", 200)]);
+    told(&["revoke", "lift", "principal", "user:max"]);
+    world.check(&[("Max", 200)]);
+    told(&["ban", "add", "--user", "user:KIM", "--for", "1h", "--reason", "test"]);
+    let event = world.gateway.check_refused("Kim", &world.ask("Kim"), 403, "ban.active");
+    assert_eq!(event["identity"]["id"], "kim");
+    world.check(&[("kim", 403), ("MAX", 200)]);
+}
+
+#[test]
+fn a_principal_is_called_as_its_entry_says() {
+    let slapd = Slapd::start();
+    slapd.add_person("zoe", "departmentNumber: 7\nmail: Zoe@test");
+    slapd.add_person("max", "departmentNumber: 8\ndepartmentNumber: 9");
+    slapd.add_person("kim", "");
+    slapd.add_person("pat", "departmentNumber: 7");
+    slapd.add_groups(&[("staff", &["uid=zoe,ou=people", "uid=max,ou=people", "uid=kim,ou=people"])]);
+    let called = |more: &str, id: &str| {
+        let lines = reader(&slapd.plain()).replace("(uid={id})", "(|(uid={id})(mail={id}))") + more;
+        let world = world_of(&lines, &policy("nobody"), &[], Upstream::start());
+        let answer = world.ask(id);
+        let reason = if answer.status() == 403 { "rbac.no_matching_grant" } else { "dependency.directory_unavailable" };
+        let event = world.gateway.check_refused(id, &answer, answer.status(), reason);
+        let field = if answer.status() == 403 { &event["identity"]["id"] } else { &event["message"] };
+        field.as_str().unwrap().to_owned()
+    };
+    // By whatever they are found.
+    assert_eq!(called("id_attribute = \"mail\"\n", "ZOE"), "zoe@test");
+    assert_eq!(called("id_attribute = \"mail\"\nid_case = \"exact\"\n", "zoe@TEST"), "Zoe@test");
+    assert_eq!(called("id_attribute = \"dn\"\n", "Kim"), "uid=kim,ou=people,dc=test");
+    assert_eq!(called("id_attribute = \"uid\"\n", "zoe@test"), "zoe");
+    // Nobody is called as two are, or as one of several, or as nothing.
+    for (id, why) in
+        [("zoe", "shares its value"), ("max", "has several values"), ("kim", "has no value that can be read")]
+    {
+        let message = called("id_attribute = \"departmentNumber\"\n", id);
+        assert!(message.contains(why), "{message}");
+    }
+}
+
+/// `homeDirectory` heeds case (`caseExactIA5Match`): two that differ in it are two people, and the gateway takes neither for the other.
+#[test]
+fn a_directory_that_heeds_case_is_noticed_and_can_be_believed() {
+    let slapd = Slapd::start();
+    for (uid, home) in [("one", "/home/Zoe"), ("two", "/home/zoe"), ("three", "/home/Max")] {
+        let more = format!("objectClass: posixAccount\nuidNumber: 1\ngidNumber: 1\nhomeDirectory: {home}");
+        slapd.add_person(uid, &more);
+    }
+    slapd.add_groups(&[("staff", &["uid=one,ou=people"])]);
+    let lines = reader(&slapd.plain()).replace("(uid={id})", "(homeDirectory={id})");
+    let ignoring = world(&lines, "staff", &[]);
+    for id in ["/home/Zoe", "/home/ZOE", "/home/Max"] {
+        ignoring.check_unknown(id, "write `id_case = \"exact\"`");
+    }
+    let exact = world(&(lines + "id_case = \"exact\"\n"), "staff", &[]);
+    exact.check(&[("/home/Zoe", 200), ("/home/zoe", 403), ("/home/ZOE", 403)]);
+}

@@ -36,12 +36,13 @@
 //! | `GET /v1/access/list`, `show`, `verify` | [`Answer`](crate::access::Answer), without what is signed |
 //! | `GET /v1/audit/runs`, `show`, `suppressions`, `diff` | [`AuditAnswer`](crate::audit::AuditAnswer) |
 //! | `POST /v1/backups/VERB` [`BackupWanted`](crate::backup::BackupWanted) | [`BackupAnswer`](crate::backup::BackupAnswer) |
+//! | `POST /v1/policy/list` [`ListQuestion`] | [`Listed`] |
 //! | `POST /v1/policy/can`, `explain`, `who_can` [`PolicyQuestion`] | [`Verdict`], [`Explained`], [`Allowed`] |
 //! | `POST /v1/policy/replay` [`ReplayWanted`] | [`ReplayDone`] |
 //! | `POST /v1/policy/diff` [`DiffWanted`] | [`PolicyDiffered`] |
 //! | `POST /v1/events/search`, `stats` [`EventsWanted`] | [`EventsFound`], [`EventsCounted`] |
 //! | `POST /v1/events/explain` [`EventId`] | [`EventExplained`] |
-//! | `GET /v1/backups/list`, `verify`, `GET /v1/policy/can`, `explain`, `who_can`, `diff` | as their `POST` |
+//! | `GET /v1/backups/list`, `verify`, `GET /v1/policy/can`, `explain`, `who_can`, `list`, `diff` | as their `POST` |
 //! | `POST /v1/events/tail` [`Filter`](portcullis_history::Filter) | lines of JSON: native events as they are recorded, and [`TailNote`] |
 //!
 //! What cannot be done is a status of 400 and above with a [`Problem`]; what is not begun, because it is busy, 503.
@@ -76,7 +77,7 @@ pub use feeds::{
 pub use insight::{PolicyText, Previewed, Spike, Spikes};
 pub use native::NativeEvent;
 pub use policies::{DiffWanted, PolicyDiffered, PolicySide, ReplayDone, ReplayWanted};
-pub use questions::{Allowed, Explained, PolicyInForce, PolicyQuestion, SupposedRisk, Verdict};
+pub use questions::{Allowed, Explained, ListQuestion, Listed, PolicyInForce, PolicyQuestion, SupposedRisk, Verdict};
 pub use risk::{Calibration, CalibrationId, Calibrations, Habit, PastLogin, PastLogins, Profile, ProfilePlace};
 pub use sessions::{Session, Sessions, WhichSessions};
 pub use status::{

@@ -9,8 +9,8 @@ use crate::api::{
     Sessions, SinkTested, Spikes, Status, WhereIs, WhichSessions,
 };
 use crate::api::{
-    Allowed, DiffWanted, EventExplained, EventId, EventsCounted, EventsFound, EventsWanted, Explained, PolicyDiffered,
-    PolicyQuestion, ReplayDone, ReplayWanted, Verdict,
+    Allowed, DiffWanted, EventExplained, EventId, EventsCounted, EventsFound, EventsWanted, Explained, ListQuestion,
+    Listed, PolicyDiffered, PolicyQuestion, ReplayDone, ReplayWanted, Verdict,
 };
 use crate::api::{FactorBegun, FactorCode, FactorConfirmed, Factors, NewFactor};
 use crate::api::{KeyUses, NewRevocation, Revocations, RevokedName};
@@ -288,17 +288,23 @@ pub trait Gateway: Send + Sync + 'static {
     /// Likewise.
     fn who_can(&self, question: &PolicyQuestion) -> Result<Allowed, Problem>;
 
+    /// All that somebody may do.
+    ///
+    /// # Errors
+    /// Likewise.
+    fn list(&self, question: &ListQuestion) -> Result<Listed, Problem>;
+
     /// Decides on recorded requests again, under another policy.
     ///
     /// # Errors
     /// What is wrong with it, or that no events are kept.
-    fn replay(&self, wanted: &ReplayWanted) -> Result<ReplayDone, Problem>;
+    fn replay(&self, wanted: &ReplayWanted) -> Result<ReplayDone, Untried>;
 
     /// How two policies differ.
     ///
     /// # Errors
     /// What is wrong with one of them.
-    fn compare_policies(&self, wanted: &DiffWanted) -> Result<PolicyDiffered, Problem>;
+    fn compare_policies(&self, wanted: &DiffWanted) -> Result<PolicyDiffered, Untried>;
 
     /// The events as they are recorded.
     fn tail(&self) -> &Tail;
@@ -445,4 +451,20 @@ pub enum Untried {
     Invalid(Problem),
     /// No requests are kept, or another policy is being tried.
     Refused(Problem),
+}
+
+impl Untried {
+    /// What is said of it.
+    pub fn problem(&self) -> &Problem {
+        match self {
+            Self::Invalid(problem) | Self::Refused(problem) => problem,
+        }
+    }
+}
+
+/// It is nothing of the policy's.
+impl From<Problem> for Untried {
+    fn from(problem: Problem) -> Self {
+        Self::Refused(problem)
+    }
 }

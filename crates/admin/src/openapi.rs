@@ -125,6 +125,7 @@ mod tests {
             "policy/can",
             "policy/explain",
             "policy/who_can",
+            "policy/list",
             "policy/diff",
         ];
         let mut served = BTreeSet::from(questions.map(|path| ("get".to_owned(), format!("/v1/{path}"))));

@@ -4,7 +4,7 @@
 //! changes or signs something is left out of these answers: the files of a version, which may hold hashes of passwords, and what an approver signs.
 
 use crate::access::Access;
-use crate::api::{DiffWanted, PolicyQuestion, PolicySide, SupposedRisk};
+use crate::api::{DiffWanted, ListQuestion, PolicyQuestion, PolicySide, SupposedRisk};
 use crate::audit::AuditWanted;
 use crate::backup::BackupWanted;
 use crate::govern::Governed;
@@ -52,6 +52,8 @@ pub(crate) enum Question {
     Explain(Box<PolicyQuestion>),
     /// Who may do that.
     WhoCan(Box<PolicyQuestion>),
+    /// All that somebody may do.
+    List(Box<ListQuestion>),
     /// How two policies differ.
     Differ(Box<DiffWanted>),
 }
@@ -75,6 +77,23 @@ const SUPPOSED: &[&str] = &[
 ];
 /// Of nobody in particular.
 const OF_NOBODY: usize = 10;
+/// Of no request in particular.
+const LISTED: &[&str] = &[
+    "ip",
+    "host",
+    "country",
+    "compliant_device",
+    "fresh_mfa",
+    "authenticated_s",
+    "at",
+    "risk",
+    "as",
+    "limit",
+    "after",
+    "group",
+    "role",
+    "activated",
+];
 /// May be there several times.
 const SEVERAL: &[&str] = &["group", "role", "activated"];
 
@@ -96,6 +115,7 @@ pub(crate) fn question(path: &str, query: Option<&str>) -> Option<Result<Questio
         "/v1/backups/verify" => &["name"],
         "/v1/policy/can" | "/v1/policy/explain" => SUPPOSED,
         "/v1/policy/who_can" => SUPPOSED.get(..OF_NOBODY).unwrap_or_default(),
+        "/v1/policy/list" => LISTED,
         "/v1/policy/diff" => &["before", "after", "reasons", "at"],
         _ => return None,
     };
@@ -138,6 +158,7 @@ fn asked(path: &str, given: &Parameters) -> Result<Question, String> {
         "/v1/policy/can" => Question::Can(Box::new(supposed(given)?)),
         "/v1/policy/explain" => Question::Explain(Box::new(supposed(given)?)),
         "/v1/policy/who_can" => Question::WhoCan(Box::new(supposed(given)?)),
+        "/v1/policy/list" => Question::List(Box::new(listed(given)?)),
         "/v1/policy/diff" => Question::Differ(Box::new(DiffWanted {
             before: side(&given.needed_text("before")?)?,
             after: side(&given.needed_text("after")?)?,
@@ -149,6 +170,17 @@ fn asked(path: &str, given: &Parameters) -> Result<Question, String> {
 }
 
 fn supposed(given: &Parameters) -> Result<PolicyQuestion, String> {
+    let facts = facts(given)?;
+    Ok(PolicyQuestion { method: given.needed_text("method")?, url: given.needed_text("url")?, ..facts.into() })
+}
+
+fn listed(given: &Parameters) -> Result<ListQuestion, String> {
+    let Page { limit, after } = given.page()?;
+    Ok(ListQuestion { limit: limit.and_then(|limit| limit.try_into().ok()), after, ..facts(given)? })
+}
+
+/// What is supposed of whoever it is about.
+fn facts(given: &Parameters) -> Result<ListQuestion, String> {
     let is_stated = given.text("compliant_device").is_some();
     let risk = given.text("risk").map(|text| match &*text {
         "low" => Ok(SupposedRisk::Low),
@@ -157,9 +189,7 @@ fn supposed(given: &Parameters) -> Result<PolicyQuestion, String> {
         _ => Err("the parameter `risk` is `low`, `medium` or `high`".to_owned()),
     });
     let ip = given.text("ip").map(|text| text.parse().map_err(|_| "the parameter `ip` is an address".to_owned()));
-    Ok(PolicyQuestion {
-        method: given.needed_text("method")?,
-        url: given.needed_text("url")?,
+    Ok(ListQuestion {
         principal: given.text("as"),
         groups: given.all("group"),
         roles: given.all("role"),
@@ -172,6 +202,8 @@ fn supposed(given: &Parameters) -> Result<PolicyQuestion, String> {
         authenticated_s: given.number("authenticated_s")?,
         at: given.text("at"),
         risk: risk.transpose()?,
+        limit: None,
+        after: None,
     })
 }
 

@@ -13,7 +13,7 @@ use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use portcullis_history::Filter;
 
-use self::answers::{Failure, conflict, found, json, refuse, respond};
+use self::answers::{Failure, conflict, found, json, refuse, respond, untried};
 use self::body::{MAX_BODY, MAX_GOVERNED, MAX_IMPORT, MAX_POLICY, nothing, read, read_if_any, read_up_to, read_verb};
 use crate::Verb;
 use crate::access::Access;
@@ -26,7 +26,7 @@ use crate::api::{NewRevocation, RevokedName};
 use crate::audit::AuditWanted;
 use crate::body::Answer;
 use crate::door::forged;
-use crate::gateway::{Action, ActionKind, Gateway, Untried};
+use crate::gateway::{Action, ActionKind, Gateway};
 use crate::govern::Governed;
 use crate::openapi;
 use crate::peer::Peer;
@@ -278,10 +278,8 @@ impl<G: Gateway> Desk<G> {
 
             (Method::POST, "/v1/policy/preview") => {
                 let candidate: PolicyText = read_up_to(request, MAX_POLICY).await?;
-                self.slow(move |desk| match desk.gateway.preview_policy(&candidate) {
-                    Ok(previewed) => Ok(json(&previewed)),
-                    Err(Untried::Invalid(problem)) => Err(Failure(StatusCode::UNPROCESSABLE_ENTITY, problem)),
-                    Err(Untried::Refused(problem)) => Err(Failure(StatusCode::CONFLICT, problem)),
+                self.slow(move |desk| {
+                    desk.gateway.preview_policy(&candidate).map(|found| json(&found)).map_err(untried)
                 })
                 .await
             }

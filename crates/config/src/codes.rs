@@ -64,6 +64,8 @@ pub const GOVERNED_VARIABLES: &str = "W0207";
 pub const UNTAKEN_PERMITS: &str = "W0208";
 /// The file that is to encrypt backups holds no key.
 pub const BACKUP_KEY: &str = "W0209";
+/// The policy spells an id otherwise than it is compared.
+pub const OTHER_SPELLING: &str = "W0210";
 /// A star or a brace in a pattern that means only itself.
 pub const LITERAL_WILDCARD: &str = "W0301";
 /// Groups that contain each other.
@@ -137,6 +139,7 @@ pub const ALL: &[(&str, &str)] = &[
     (GOVERNED_VARIABLES, "variables of the environment stand in what needs approvals"),
     (UNTAKEN_PERMITS, "permits are to be recorded, and no sink takes them"),
     (BACKUP_KEY, "the key that is to encrypt backups cannot be used, so that none is made"),
+    (OTHER_SPELLING, "the policy spells an id otherwise than it is compared"),
     (LITERAL_WILDCARD, "a star or a brace in a pattern that means only itself"),
     (GROUP_CYCLE, "groups that contain each other"),
     (COUNTRY_UNKNOWN, "a condition on a country, and no geo database"),

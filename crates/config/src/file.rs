@@ -46,7 +46,7 @@ pub(crate) use case::read_case_file;
 pub(crate) use case::{Address, CaseName, Host, Need, OrUnknown, Reason, Request, StatedPrincipal};
 pub(crate) use client::{AT_INTROSPECTION, AT_LOGIN, CLIENT_ALGORITHMS, CLIENT_PROOFS, ClientAudiences};
 pub(crate) use control::Control;
-pub(crate) use directory::{Attribute, Directory, FilterText, GROUP_FILTER, NESTED, ServerUrl};
+pub(crate) use directory::{Attribute, Directory, FilterText, GROUP_FILTER, ID_CASE, NESTED, ServerUrl};
 pub(crate) use feed::{
     ColumnName, Delimiter, FEED_FORMATS, FEED_SIZES, ListHash, MinisignKey, ON_STALE, PointerText, PresetName,
     REDIRECTS, Share, Suffix,

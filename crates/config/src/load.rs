@@ -388,7 +388,8 @@ fn compile_all(reader: &Reader<'_>, path: &Path, policy_path: Option<&Path>) -> 
     let anybody = !(settings.api_key.is_empty() && settings.password.is_empty() && settings.certificate.is_empty());
     let no_claims = anybody && claims.clone().next().is_none();
     let trusted = claims.flatten().cloned().collect();
-    let callers = compile::policy::Callers { carried: &identity.carried, trusted, no_claims };
+    let spelling = settings.spelling();
+    let callers = compile::policy::Callers { carried: &identity.carried, trusted, no_claims, spelling };
     if geo.city.is_none() && geo.country.is_none() {
         compile::policy::report_countries(reader, &policy);
     }

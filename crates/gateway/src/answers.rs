@@ -4,6 +4,7 @@
 pub(crate) mod difference;
 pub(crate) mod explanation;
 pub(crate) mod feed;
+pub(crate) mod listing;
 pub(crate) mod reason_pages;
 pub(crate) mod related;
 pub(crate) mod standing;

@@ -22,7 +22,7 @@ mod governing;
 mod help;
 mod in_force;
 mod key;
-mod list;
+pub(crate) mod list;
 mod live;
 mod output;
 mod password;

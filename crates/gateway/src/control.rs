@@ -30,8 +30,8 @@ use portcullis_admin::api::{
     Spikes, Status, WhereIs, WhichSessions,
 };
 use portcullis_admin::api::{
-    Allowed, DiffWanted, EventExplained, EventId, EventsCounted, EventsFound, EventsWanted, Explained, PolicyDiffered,
-    PolicyQuestion, ReplayDone, ReplayWanted, Verdict,
+    Allowed, DiffWanted, EventExplained, EventId, EventsCounted, EventsFound, EventsWanted, Explained, ListQuestion,
+    Listed, PolicyDiffered, PolicyQuestion, ReplayDone, ReplayWanted, Verdict,
 };
 use portcullis_admin::api::{FactorBegun, FactorCode, FactorConfirmed, Factors, NewFactor};
 use portcullis_admin::api::{KeyUses, MutedAlert, NewMute, NewRevocation, Revocations, RevokedName};
@@ -91,6 +91,11 @@ impl Operated {
         let tail = Tail::default();
         running.shared().recorder.set_tap(Box::new(Followed(tail.clone())));
         Self { running, config: config.to_owned(), orders, tail }
+    }
+
+    /// A principal's name with its id as requests bring it, however it is typed.
+    fn as_compared(&self, name: &str) -> String {
+        self.running.shared().snapshot().load().policy.spelling().name(name).into_owned()
     }
 
     /// Whether nobody changes alone who gets in.
@@ -180,14 +185,14 @@ impl Gateway for Operated {
 
     fn profile(&self, on: &str) -> Result<Profile, Problem> {
         let shared = self.running.shared();
-        let actor = ban::actor(on)?;
+        let actor = ban::actor(self, on)?;
         let report = shared.risk.profile_of(&actor, shared.clock.now());
         let report = report.ok_or_else(|| problem(format!("nothing is known of {actor}")))?;
         Ok(risk::shown(actor.to_string(), report))
     }
 
     fn forget_profile(&self, on: &str) -> Result<Done, Problem> {
-        let actor = ban::actor(on)?;
+        let actor = ban::actor(self, on)?;
         if self.running.shared().risk.forget_profile(&actor) {
             Ok(Done { message: format!("what was usual for {actor} is forgotten") })
         } else {
@@ -362,19 +367,21 @@ impl Gateway for Operated {
     }
 
     fn factors(&self, on: &str) -> Result<Factors, Problem> {
-        factor::list(self.running.factors(), on)
+        factor::list(self.running.factors(), &self.as_compared(on))
     }
 
     fn enroll_factor(&self, new: &NewFactor) -> Result<FactorBegun, Problem> {
-        factor::enroll(self.running.factors(), new)
+        let on = self.as_compared(&new.on);
+        factor::enroll(self.running.factors(), &NewFactor { on, ..new.clone() })
     }
 
     fn confirm_factor(&self, code: &FactorCode) -> Result<FactorConfirmed, Problem> {
-        factor::confirm(self.running.factors(), code)
+        let on = self.as_compared(&code.on);
+        factor::confirm(self.running.factors(), &FactorCode { on, ..code.clone() })
     }
 
     fn reset_factors(&self, on: &str) -> Result<Done, Problem> {
-        factor::reset(self.running.factors(), on)
+        factor::reset(self.running.factors(), on, &self.as_compared(on))
     }
 
     fn sessions(&self) -> Sessions {
@@ -425,11 +432,15 @@ impl Gateway for Operated {
         questions::who_can(self, question)
     }
 
-    fn replay(&self, wanted: &ReplayWanted) -> Result<ReplayDone, Problem> {
+    fn list(&self, question: &ListQuestion) -> Result<Listed, Problem> {
+        questions::list(self, question)
+    }
+
+    fn replay(&self, wanted: &ReplayWanted) -> Result<ReplayDone, Untried> {
         policies::replay(self, wanted)
     }
 
-    fn compare_policies(&self, wanted: &DiffWanted) -> Result<PolicyDiffered, Problem> {
+    fn compare_policies(&self, wanted: &DiffWanted) -> Result<PolicyDiffered, Untried> {
         policies::differ(self, wanted)
     }
 

@@ -244,7 +244,8 @@ impl Lender {
                 wanted.principal.escape_debug()
             )
         })?;
-        let is_named = policy.names(&wanted.assignment, &Principal::stated(kind, id));
+        let id = policy.spelling().id(kind, id);
+        let is_named = policy.names(&wanted.assignment, &Principal::stated(kind, &id));
         let by_group = eligible.principals.iter().any(|name| name.starts_with("group:"));
         if !is_named && !by_group {
             return Err(format!("assignment {} does not name {}", wanted.assignment, wanted.principal));
@@ -264,7 +265,7 @@ impl Lender {
         }
         let asked = Asked {
             kind: PowerKind::Activation,
-            principal: wanted.principal.clone(),
+            principal: format!("{}:{id}", kind.as_str()),
             gives: wanted.assignment.clone(),
             lasts_s,
             reason: reason.to_owned(),

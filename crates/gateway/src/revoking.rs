@@ -182,6 +182,7 @@ impl Revoking {
     pub(crate) fn revoke(&self, new: &NewRevocation) -> Result<String, String> {
         let now = Timestamp::now();
         let wanted = wanted(new, now)?;
+        let wanted = Revocation { what: self.all().as_compared(&wanted.what), ..wanted };
         let made = self.in_force.revoke(wanted, now, self.book.is_some()).map_err(|error| error.to_string())?;
         tracing::warn!(what = %made.what, reason = %made.reason, "revoked by hand");
         let written = match &self.book {
@@ -216,7 +217,7 @@ impl Revoking {
     /// # Errors
     /// There is none, or that it is lifted cannot be written down: then it stays.
     pub(crate) fn lift(&self, what: &str, name: &str) -> Result<String, String> {
-        let revoked = read(what, name)?;
+        let revoked = self.all().as_compared(&read(what, name)?);
         let not_revoked = || format!("{revoked} is not revoked");
         let lifted = match &self.book {
             Some(book) => {

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use http::HeaderName;
 use http::header::AUTHORIZATION;
 use jiff::Timestamp;
+use portcullis_policy::Spelling;
 
 use crate::api_key::ApiKeys;
 use crate::client_certificate::CertificateReader;
@@ -41,6 +42,7 @@ pub struct Authenticator {
     certificates: Vec<CertificateReader>,
     passwords: Option<Passwords>,
     directories: Vec<Arc<Directory>>,
+    spelling: Spelling,
     revocations: Arc<Revocations>,
     sessions: Arc<Sessions>,
     /// Each login by its name, with what its settings are as a number.
@@ -55,7 +57,13 @@ impl Authenticator {
     /// # Errors
     /// Everything that is wrong, each problem with the name of its provider: a key set that cannot verify anything, two
     /// providers that accept the same token, share a name, a header, a prefix or a key id, and values out of bounds.
-    pub fn new(settings: Settings) -> Result<Self, Vec<IdentityError>> {
+    pub fn new(mut settings: Settings) -> Result<Self, Vec<IdentityError>> {
+        let spelling = settings.spelling();
+        // Whom a key stands for is called as everybody of that name is.
+        for record in settings.api_key.iter_mut().flat_map(|provider| &mut provider.keys) {
+            let (kind, id) = &mut record.principal;
+            *id = spelling.id(*kind, id).into_owned();
+        }
         let mut errors = settings_check::check(&settings);
         let asked = settings.introspection.iter().map(|provider| provider.prefix.as_str());
         let passwords = settings.password.iter().map(|provider| provider.prefix.as_str());
@@ -99,7 +107,8 @@ impl Authenticator {
             keys: settings.api_key.iter().map(ApiKeys::new).collect(),
             certificates: CertificateReader::all(&settings.certificate),
             passwords: (!settings.password.is_empty()).then(|| Passwords::new(&settings)),
-            directories: directories(&settings),
+            directories: directories(&settings, &spelling),
+            spelling,
             revocations: Arc::default(),
             sessions: Arc::new(sessions),
             logins: settings.oidc.iter().map(|each| (Box::from(&*each.name), each.fingerprint())).collect(),
@@ -111,6 +120,7 @@ impl Authenticator {
     /// The same, held to these revocations, which outlive it.
     #[must_use]
     pub fn with_revocations(self, revocations: Arc<Revocations>) -> Self {
+        revocations.respell(&self.spelling);
         Self { revocations, ..self }
     }
 
@@ -119,7 +129,13 @@ impl Authenticator {
         if let Some(login) = &self.login {
             sessions.configure(login.sessions);
         }
+        sessions.respell(&self.spelling);
         self.sessions = Arc::clone(sessions);
+    }
+
+    /// How the ids of principals are compared.
+    pub fn spelling(&self) -> &Spelling {
+        &self.spelling
     }
 
     /// The sessions that cookies are looked up in.
@@ -153,6 +169,7 @@ impl Authenticator {
             *own = Arc::clone(before);
         }
         self.revocations = Arc::clone(&previous.revocations);
+        self.revocations.respell(&self.spelling);
         if let (Some(passwords), Some(before)) = (&mut self.passwords, &previous.passwords) {
             passwords.adopt(before);
         }
@@ -219,7 +236,7 @@ fn introspection(settings: &Settings) -> Option<Arc<Introspection>> {
     settings.introspection.as_ref().map(|provider| Arc::new(Introspection::new(provider, &prefixes)))
 }
 
-fn directories(settings: &Settings) -> Vec<Arc<Directory>> {
+fn directories(settings: &Settings, spelling: &Spelling) -> Vec<Arc<Directory>> {
     let signed = || settings.jwt.iter().map(|provider| (&provider.name, provider.prefix.as_str()));
     let opaque = || settings.introspection.iter().map(|provider| (&provider.name, provider.prefix.as_str()));
     let tokens = || signed().chain(opaque());
@@ -232,7 +249,7 @@ fn directories(settings: &Settings) -> Vec<Arc<Directory>> {
         let served = all().filter(|(name, _)| directory.providers.contains(name));
         let served = served.map(|(name, prefix)| (Arc::clone(name), Box::from(prefix))).collect();
         let prefixes = all().map(|(_, prefix)| prefix).chain(settings.ldap.iter().map(|other| other.prefix.as_str()));
-        Arc::new(Directory::new(directory, served, prefixes))
+        Arc::new(Directory::new(directory, served, prefixes, spelling))
     };
     settings.ldap.iter().map(directory).collect()
 }

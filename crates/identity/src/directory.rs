@@ -22,7 +22,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use portcullis_policy::Principal;
+use portcullis_policy::{AuthenticationMethod, Principal, Spelling, spelling};
 use tokio::sync::watch;
 
 use crate::directory::cache::{Cache, Looked};
@@ -39,6 +39,9 @@ pub use keep::{DirectoryHost, DirectoryNotice, DirectoryNoticeKind};
 pub struct Directory {
     settings: LdapDirectory,
     namespace: Namespace,
+    /// What stands before the names of all providers and directories.
+    prefixes: Vec<Box<str>>,
+    spelling: Spelling,
     /// Each provider whose principals are looked up, and what it puts before their ids.
     providers: Vec<(Arc<str>, Box<str>)>,
     uses_email: bool,
@@ -135,14 +138,19 @@ impl GroupsAwaited {
 }
 
 impl Directory {
-    /// `providers`: each provider of its settings, with its prefix. `prefixes`: those of all providers and directories.
+    /// `providers`: each provider of its settings, with its prefix. `prefixes`: those of all providers and directories. `spelling`: how the ids of
+    /// all are compared.
     pub(crate) fn new<'p>(
         settings: &LdapDirectory,
         providers: Vec<(Arc<str>, Box<str>)>,
         prefixes: impl IntoIterator<Item = &'p str>,
+        spelling: &Spelling,
     ) -> Self {
+        let prefixes: Vec<Box<str>> = prefixes.into_iter().map(Box::from).collect();
         Self {
-            namespace: Namespace::new(&settings.prefix, prefixes),
+            namespace: Namespace::new(&settings.prefix, prefixes.iter().map(|prefix| &**prefix)),
+            prefixes,
+            spelling: spelling.clone(),
             providers,
             uses_email: settings.filters().any(|filter| filter.uses(portcullis_ldap::Variable::Email)),
             cache: Cache::new(settings.entries, settings.max_waiting),
@@ -160,7 +168,11 @@ impl Directory {
 
     /// Whether this serves a configuration that asks for that.
     pub(crate) fn serves(&self, other: &Self) -> bool {
-        self.settings == other.settings && self.providers == other.providers && self.namespace == other.namespace
+        let same_names = self.namespace == other.namespace && self.prefixes == other.prefixes;
+        self.settings == other.settings
+            && self.providers == other.providers
+            && same_names
+            && self.spelling == other.spelling
     }
 
     /// What is put before the ids of that provider, if its principals are looked up here.
@@ -179,9 +191,9 @@ impl Directory {
         };
         let now = now.as_millisecond();
         if let Some(known) = subject.as_ref().and_then(|subject| subject.young(&self.settings, now)) {
-            return self.judge(&known, principal);
+            return self.judge(&known, principal, prefix);
         }
-        self.not_young(id, email, subject, principal, now)
+        self.not_young(id, email, subject, (principal, prefix), now)
     }
 
     /// What holds of somebody who is not known, or was looked up too long ago.
@@ -191,12 +203,12 @@ impl Directory {
         id: &str,
         email: Option<&str>,
         subject: Option<Arc<cache::Subject>>,
-        principal: &Arc<Principal>,
+        (principal, prefix): (&Arc<Principal>, &str),
         now: i64,
     ) -> Grouped {
         let last_good = subject.as_ref().and_then(|subject| subject.last_good(&self.settings, now));
         let otherwise = match last_good {
-            Some(known) => self.judge(&known, principal),
+            Some(known) => self.judge(&known, principal, prefix),
             None => {
                 let why = self.health.problem().unwrap_or_else(|| "it has not answered yet".to_owned());
                 Grouped::Unavailable(format!("the groups of the directory {} are not known: {why}", self.name()))
@@ -224,9 +236,16 @@ impl Directory {
         }
     }
 
-    fn judge(&self, known: &cache::Known, principal: &Arc<Principal>) -> Grouped {
+    fn judge(&self, known: &cache::Known, principal: &Arc<Principal>, prefix: &str) -> Grouped {
         match &known.verdict {
-            Verdict::Found(_) | Verdict::NotFound => Grouped::Known(known.merged(principal, self.name())),
+            Verdict::Found { .. } | Verdict::NotFound => {
+                match known.merged(principal, |it| self.named(it, &known.verdict, prefix)) {
+                    Ok(principal) => Grouped::Known(principal),
+                    Err(why) => {
+                        Grouped::Unavailable(format!("what the directory {} says cannot be used: {why}", self.name()))
+                    }
+                }
+            }
             Verdict::Disabled => {
                 let detail = format!("the account does not count in the directory {}", self.name());
                 Grouped::Disabled(principal.authentication.provider.clone(), principal.id.clone(), detail)
@@ -235,6 +254,41 @@ impl Directory {
                 Grouped::Unavailable(format!("the groups of the directory {} cannot be used: {why}", self.name()))
             }
         }
+    }
+
+    /// The principal as the directory knows it: under the id that its entry has, and in its groups. However a credential spells an id that the
+    /// directory finds, it is one principal.
+    fn named(&self, principal: &Principal, verdict: &Verdict, prefix: &str) -> Result<Principal, String> {
+        let mut named = principal.clone();
+        let entry = match verdict {
+            Verdict::Found { id, groups } => {
+                named.directory = Some(Arc::clone(self.name()));
+                for group in groups {
+                    if !named.groups.contains(group) {
+                        named.groups.push(group.clone());
+                    }
+                }
+                id.as_deref()
+            }
+            Verdict::NotFound | Verdict::Disabled | Verdict::Unusable(_) => None,
+        };
+        // Whose name stands in a file of ours is called as the file says: nobody else can spell it.
+        let is_listed =
+            matches!(principal.authentication.method, AuthenticationMethod::ApiKey | AuthenticationMethod::Password);
+        let claimed = principal.id.strip_prefix(prefix);
+        if let Some(claimed) = claimed.filter(|_| !is_listed) {
+            let ignores_case = self.settings.id_ignores_case && self.settings.id != PrincipalId::Claimed;
+            let id = match entry {
+                Some(entry) => entry.to_owned(),
+                None if ignores_case => spelling::folded(claimed),
+                None => claimed.to_owned(),
+            };
+            if id != *claimed {
+                let prefixes = self.prefixes.iter().map(|prefix| &**prefix);
+                named.id = Namespace::new(prefix, prefixes).local(&id).map_err(|refusal| refusal.detail)?;
+            }
+        }
+        Ok(named)
     }
 
     /// How it is.
@@ -261,8 +315,13 @@ impl Directory {
 /// What a directory says of one principal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Verdict {
-    /// It is in these groups.
-    Found(Vec<portcullis_policy::GroupClaim>),
+    /// It is there.
+    Found {
+        /// Its id as the entry has it, and as ids are compared; `None`: as the credential says it.
+        id: Option<Box<str>>,
+        /// It is in these groups.
+        groups: Vec<portcullis_policy::GroupClaim>,
+    },
     /// Nobody of that name is there.
     NotFound,
     /// It is there, and the filter for accounts leaves it out.
@@ -279,6 +338,17 @@ pub enum GroupName {
     /// `objectGUID`, written as Active Directory's tools write it.
     Guid,
     /// The one value of this attribute.
+    Attribute(Box<str>),
+}
+
+/// What the id of a principal is, behind its provider's prefix.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PrincipalId {
+    /// As the credential says it: the directory is not asked for it, and looks people up by their address of mail alone.
+    Claimed,
+    /// The distinguished name of the entry, as the server writes it.
+    Dn,
+    /// The one value of this attribute of the entry.
     Attribute(Box<str>),
 }
 

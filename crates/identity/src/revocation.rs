@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
 use jiff::{SignedDuration, Timestamp};
-use portcullis_policy::{AuthenticationMethod, CredentialProblemKind as Kind, Principal, PrincipalKind};
+use portcullis_policy::{AuthenticationMethod, CredentialProblemKind as Kind, Principal, PrincipalKind, Spelling};
 
 use crate::binding::MAX_ID_BYTES;
 use crate::claims::MAX_TEXT_BYTES;
@@ -73,6 +73,8 @@ pub enum RevokeError {
 pub struct Revocations {
     count: AtomicUsize,
     table: ArcSwap<Table>,
+    /// How the ids of principals are compared: all that are here have that form.
+    spelling: ArcSwap<Spelling>,
 }
 
 /// One map for each kind, so that a request looks a name up without a copy of it.
@@ -115,6 +117,15 @@ impl Table {
         let Some(before) = self.get(new.what.place()).filter(|before| !before.is_over(now)) else { return new };
         let until = new.until.zip(before.until).map(|(one, other)| one.max(other));
         Arc::new(Revocation { before: new.before.max(before.before), until, ..Revocation::clone(&new) })
+    }
+
+    /// Beside what is there of it: the stricter of both, whatever the time.
+    fn join(&mut self, new: Arc<Revocation>) {
+        let both = self.get(new.what.place()).map(|there| {
+            let until = new.until.zip(there.until).map(|(one, other)| one.max(other));
+            Arc::new(Revocation { before: new.before.max(there.before), until, ..Revocation::clone(&new) })
+        });
+        self.insert(both.unwrap_or(new));
     }
 
     fn remove(&mut self, (kind, name): Place<'_>) -> bool {
@@ -180,6 +191,15 @@ impl Revoked {
         }
     }
 
+    /// The same, a principal's id as it is compared.
+    #[must_use]
+    pub fn spelled(self, spelling: &Spelling) -> Self {
+        match self {
+            Self::Principal(kind, id) => Self::Principal(kind, spelling.id(kind, &id).into()),
+            Self::Token(_) | Self::Key(_) => self,
+        }
+    }
+
     /// The word for its kind.
     pub fn kind(&self) -> &'static str {
         match self {
@@ -235,11 +255,37 @@ impl Revocations {
 
     /// The one of this, if it is in force.
     pub fn find(&self, what: &Revoked, now: Timestamp) -> Option<Arc<Revocation>> {
-        self.find_at(what.place(), now)
+        self.find_at(self.as_compared(what).place(), now)
     }
 
     fn find_at(&self, place: Place<'_>, now: Timestamp) -> Option<Arc<Revocation>> {
         self.table.load().get(place).filter(|found| !found.is_over(now)).cloned()
+    }
+
+    /// The same in the form in which it is here: a principal's id as it is compared.
+    pub fn as_compared(&self, what: &Revoked) -> Revoked {
+        what.clone().spelled(&self.spelling.load())
+    }
+
+    /// How the ids of principals are compared.
+    pub fn spelling(&self) -> Arc<Spelling> {
+        self.spelling.load_full()
+    }
+
+    /// Compares the ids of principals so from now on, also of what was revoked before: however that was spelled, it stays revoked.
+    pub fn respell(&self, spelling: &Spelling) {
+        if **self.spelling.load() == *spelling {
+            return;
+        }
+        self.spelling.store(Arc::new(spelling.clone()));
+        self.change(|table| {
+            let mut next = Table::default();
+            for each in table.all() {
+                let what = each.what.clone().spelled(spelling);
+                next.join(Arc::new(Revocation { what, ..Revocation::clone(each) }));
+            }
+            *table = next;
+        });
     }
 
     /// Whether there is room for one of this.
@@ -247,7 +293,7 @@ impl Revocations {
     /// # Errors
     /// There is none.
     pub fn has_room(&self, what: &Revoked, now: Timestamp) -> Result<(), RevokeError> {
-        let has_room = self.table.load().has_room(what.place(), now);
+        let has_room = self.table.load().has_room(self.as_compared(what).place(), now);
         if has_room { Ok(()) } else { Err(what.no_room()) }
     }
 
@@ -256,7 +302,8 @@ impl Revocations {
     /// # Errors
     /// There is no room.
     pub fn add(&self, revocation: Revocation, now: Timestamp) -> Result<Arc<Revocation>, RevokeError> {
-        let (mut added, mut room) = (Arc::new(revocation), true);
+        let what = self.as_compared(&revocation.what);
+        let (mut added, mut room) = (Arc::new(Revocation { what, ..revocation }), true);
         self.change(|table| {
             table.retain(|each| !each.is_past(now));
             room = table.has_room(added.what.place(), now);
@@ -281,6 +328,7 @@ impl Revocations {
         let mut table = Table::default();
         let mut left = [MOST; 2];
         for each in live.into_iter().chain(over) {
+            let each = Revocation { what: self.as_compared(&each.what), ..each };
             let place = each.what.place();
             let Some(left) = left.get_mut(usize::from(place.0 == TOKENS)) else { continue };
             if table.get(place).is_none() {
@@ -300,6 +348,7 @@ impl Revocations {
     /// It counts again. Says whether it was revoked.
     pub fn lift(&self, what: &Revoked) -> bool {
         let mut found = false;
+        let what = self.as_compared(what);
         self.change(|table| found = table.remove(what.place()));
         found
     }
@@ -341,7 +390,8 @@ impl Revocations {
         // What says that it will be issued says nothing: the clock of an issuer is ahead by a minute at most.
         let believable = now.saturating_add(AHEAD).unwrap_or(now);
         let counts_since = |before| authentication.issued.is_some_and(|issued| issued > before && issued <= believable);
-        match self.find_at((place_of(principal.kind), &principal.id), now) {
+        let spelling = self.spelling.load();
+        match self.find_at((place_of(principal.kind), &spelling.id(principal.kind, &principal.id)), now) {
             Some(found) if !counts_since(found.before) => {
                 let what = match authentication.issued {
                     Some(issued) => format!(
@@ -518,5 +568,35 @@ mod tests {
         assert_eq!(all.restore(both, at(0)), 1);
         let found = all.list(at(0)).pop().unwrap();
         assert_eq!((found.before, found.until), (at(90), None));
+    }
+
+    #[test]
+    fn whoever_is_revoked_stays_so_under_any_spelling_of_an_id_that_ignores_case() {
+        use portcullis_policy::{PrincipalKind, Spelling};
+        let all = Revocations::default();
+        let is_good = |id: &str| {
+            let mut principal = Principal::user(id);
+            principal.authentication.issued = Some(at(5));
+            all.of_principal(&principal, at(20)).is_ok()
+        };
+        for (name, before) in [("user:ALICE", 3), ("user:alice", 10), ("user:Alice", 7)] {
+            all.add(of("principal", name, before, None), at(11)).unwrap();
+        }
+        assert_eq!((is_good("ALICE"), is_good("alice"), is_good("aLICE"), is_good("bob")), (true, false, true, true));
+        // What was written down before the directory was there counts, and of several the strictest.
+        all.respell(&Spelling::new([(PrincipalKind::User, "", true)]));
+        for id in ["ALICE", "alice", "aLICE"] {
+            assert!(!is_good(id), "{id}");
+        }
+        assert!(is_good("bob"));
+        assert_eq!(all.len(), 1);
+        all.add(of("principal", "user:BOB", 10, None), at(11)).unwrap();
+        assert!(!is_good("bob"));
+        let bob = Revoked::parse("principal", "user:Bob").unwrap();
+        assert_eq!(all.find(&bob, at(12)).unwrap().what.name(), "user:bob");
+        assert!(all.lift(&bob) && is_good("BOB"));
+        all.restore([of("principal", "user:Bob", 10, None)], at(11));
+        assert!(!is_good("bOB") && is_good("alice"));
+        assert_eq!(all.len(), 1);
     }
 }

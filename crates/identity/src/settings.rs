@@ -7,9 +7,13 @@ mod listed;
 mod login;
 mod token;
 
+use std::sync::Arc;
+
+use portcullis_policy::{PrincipalKind, Spelling};
+
 pub use crate::client::ClientProof;
 pub use crate::client_key::{ClientAlgorithm, ClientAudience, ClientKey, ClientKeyError};
-pub use crate::directory::{Bind, GroupName, Membership, Nested};
+pub use crate::directory::{Bind, GroupName, Membership, Nested, PrincipalId};
 pub use certificate::{BesideCredential, CertificateProvider, SanKind};
 pub use directory::LdapDirectory;
 pub use keys::{KeyLocation, KeySource, RemoteKeySource};
@@ -70,4 +74,21 @@ impl Settings {
     pub const PASSWORD_THREADS: usize = 1;
     /// The default of `password_waiting`.
     pub const PASSWORD_WAITING: usize = 64;
+
+    /// How the ids of the principals of these providers are compared: exactly, but where a directory knows them that ignores case.
+    pub fn spelling(&self) -> Spelling {
+        let user = PrincipalKind::User;
+        let signed = self.jwt.iter().map(|each| (each.principal, &each.name, &each.prefix));
+        let asked = self.introspection.iter().map(|each| (each.principal, &each.name, &each.prefix));
+        let logins = self.oidc.iter().map(|each| (user, &each.name, &each.prefix));
+        let shown = self.certificate.iter().map(|each| (PrincipalKind::Certificate, &each.name, &each.prefix));
+        // Nobody spells these but whoever writes their file.
+        let listed = self.password.iter().map(|each| (user, each.prefix.as_str(), false));
+        let ignores_case = |provider: &Arc<str>| {
+            let mut of = self.ldap.iter().filter(|directory| directory.providers.contains(provider));
+            of.any(|directory| directory.id_ignores_case && directory.id != PrincipalId::Claimed)
+        };
+        let claimed = signed.chain(asked).chain(logins).chain(shown);
+        Spelling::new(claimed.map(|(kind, name, prefix)| (kind, prefix.as_str(), ignores_case(name))).chain(listed))
+    }
 }

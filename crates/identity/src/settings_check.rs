@@ -14,7 +14,7 @@ use crate::error::{IdentityError, IdentityProblem};
 use crate::password::is_user_name;
 use crate::settings::{
     ApiKeyProvider, ApiKeyRecord, CertificateProvider, ClaimNames, IntrospectionProvider, JwtProvider, LdapDirectory,
-    Membership, Nested, Settings,
+    Membership, Nested, PrincipalId, Settings,
 };
 
 /// RFC 7519 section 4.1.4 allows "some small leeway, usually no more than a few minutes"; we allow one.
@@ -359,6 +359,10 @@ fn directory_bounds(directory: &LdapDirectory) -> impl Iterator<Item = &'static 
     let problems = [
         (directory.user_filter.uses(Variable::Dn), "`user_filter` cannot use `{dn}`, which is what it finds"),
         (names_nobody, "`user_filter` does not use `{id}` or `{email}`: it would find the same entry for everybody"),
+        (
+            directory.id == PrincipalId::Claimed && directory.user_filter.uses(Variable::Id),
+            "`user_filter` does not compare `{id}` with one attribute alone: write `id_attribute`, the one that says who it is",
+        ),
         (is_nested && !follows, "`nested` needs a `group_filter` with an attribute that equals `{dn}`"),
         (directory.max_stale < directory.refresh, "`max_stale` is shorter than `refresh`"),
         (

@@ -22,7 +22,7 @@ const BLAMED_MAX: usize = 65_536;
 /// Which policy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct PolicyId {
-    /// Its version; null: no store says which it is.
+    /// Its version; null: no store says which it is, or it is a candidate, which has none yet.
     pub version: Option<u64>,
     /// The SHA-256 of its text.
     pub sha256: String,
@@ -32,6 +32,13 @@ impl PolicyId {
     /// Of a policy.
     pub fn of(policy: &Policy) -> Self {
         Self { version: Some(policy.version()), sha256: policy.sha256().to_owned() }
+    }
+
+    /// Of what would take the place of the present one: a number is given to what comes into force, so that it has that of the present one where it is
+    /// the same, and else none.
+    pub fn of_candidate(candidate: &Policy, present: &Self) -> Self {
+        let sha256 = candidate.sha256().to_owned();
+        Self { version: present.version.filter(|_| present.sha256 == sha256), sha256 }
     }
 }
 

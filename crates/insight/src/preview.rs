@@ -119,7 +119,7 @@ pub fn preview(
     Stamped::new(Preview {
         schema: SCHEMA,
         present: PolicyId::of(present),
-        candidate: PolicyId::of(candidate),
+        candidate: PolicyId::of_candidate(candidate, &PolicyId::of(present)),
         recent: recent.finish(),
         older: older.finish(),
         coverage,

@@ -130,6 +130,14 @@ impl Filter {
         self.root.any(&|node| node.values().any(|value| value.0.contains(&Piece::Place(variable))))
     }
 
+    /// The attribute that must equal `{id}`, where one alone does and nothing else asks for the id.
+    pub fn id_attribute(&self) -> Option<&str> {
+        let mut found: Vec<&str> = Vec::new();
+        let plain = self.root.equals_id(&mut found);
+        let (first, more) = found.split_first()?;
+        (plain && more.iter().all(|other| other.eq_ignore_ascii_case(first))).then_some(*first)
+    }
+
     /// The same, where an attribute that equals `{dn}` is followed through groups of groups by the server.
     #[must_use]
     pub fn in_chain(&self) -> Self {
@@ -186,6 +194,18 @@ impl Node {
             Self::And(_) | Self::Or(_) | Self::Not(_) | Self::Present(_) => (None, &[]),
         };
         one.into_iter().chain(many.iter().map(|(_, value)| value))
+    }
+
+    /// Collects the attributes that equal `{id}`. `false`: the id is asked for otherwise, or by what must not be.
+    fn equals_id<'n>(&'n self, found: &mut Vec<&'n str>) -> bool {
+        match self {
+            Self::And(parts) | Self::Or(parts) => parts.iter().all(|part| part.equals_id(found)),
+            Self::Compare { tag: EQUAL, attribute, value } if value.0 == [Piece::Place(Variable::Id)] => {
+                found.push(attribute);
+                true
+            }
+            other => !other.any(&|node| node.values().any(|value| value.0.contains(&Piece::Place(Variable::Id)))),
+        }
     }
 
     fn in_chain(&self) -> Self {

@@ -11,6 +11,7 @@ use crate::network::{NetworkId, NetworkIndex};
 use crate::pattern::Pattern;
 use crate::policy::*;
 use crate::route::{HostPattern, RouteId, RouteTable};
+use crate::spelling::Spelling;
 use crate::suggest::nearest_name;
 
 mod exclusive;
@@ -108,7 +109,7 @@ impl Compiler {
         // INVARIANT: there is one at most; a second one is reported by `routes`.
         let reserved = draft.routes.iter().zip(0u32..).find(|(route, _)| route.reserved).map(|(_, id)| RouteId(id));
         let asks_country = asks_country(&assignments, &denies, draft.routes.len());
-        let subject_index = subjects.finish(memberships, &assignments, &denies, reserved);
+        let subject_index = subjects.finish(memberships, &assignments, &denies, reserved, draft.spelling.clone());
         let network_facts = networks
             .iter()
             .map(|each| {

@@ -9,6 +9,7 @@ use jiff::tz::TimeZone;
 
 use crate::principal::{Principal, PrincipalKind};
 use crate::request::{CountryCode, RiskLevel};
+use crate::spelling::Spelling;
 
 mod constructors;
 mod entries;
@@ -82,6 +83,8 @@ pub struct PolicyDraft {
     pub risk: RiskRules,
     /// `[step_up]`
     pub step_up: StepUpRules,
+    /// How the ids of principals are compared; see [`Self::respell`]. Default: exactly.
+    pub spelling: Spelling,
 }
 
 /// `[[route]]`: where it begins; what happens there is the proxy's.

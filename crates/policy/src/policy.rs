@@ -21,6 +21,7 @@ use crate::path::CanonicalPath;
 use crate::principal::Principal;
 use crate::request::{RiskAssessment, RiskLevel};
 use crate::route::{RouteId, RouteTable};
+use crate::spelling::Spelling;
 
 /// A compiled policy. Built by [`Policy::compile`], never changed.
 #[derive(Debug, Clone)]
@@ -184,6 +185,8 @@ pub(crate) struct Subjects {
     pub(crate) list: Vec<Subject>,
     /// By deny: whom it names.
     pub(crate) denied: Vec<Box<[SubjectId]>>,
+    /// How their ids are compared: all names here have that form.
+    pub(crate) spelling: Spelling,
 }
 
 impl Subjects {
@@ -198,7 +201,7 @@ impl Subjects {
 
     /// The subject of a name as a policy file writes it.
     pub(crate) fn named(&self, name: &str) -> Option<SubjectId> {
-        match name.split_once(':') {
+        match self.spelling.name(name).split_once(':') {
             None if name == "anyone" => Some(Self::ANYONE),
             None if name == "authenticated" => Some(Self::AUTHENTICATED),
             None => None,
@@ -217,7 +220,7 @@ impl Subjects {
             Kind::Service => &self.services,
             Kind::Certificate => &self.certificates,
         };
-        map.get(&*principal.id).copied()
+        map.get(&*self.spelling.id(principal.kind, &principal.id)).copied()
     }
 }
 

@@ -31,7 +31,8 @@ impl PrincipalKind {
 pub struct Principal {
     /// The kind of actor.
     pub kind: PrincipalKind,
-    /// The local id: the provider's prefix followed by the claimed id. Compared exactly, case-sensitively.
+    /// The local id: the provider's prefix followed by the claimed id, or by that of its entry where a directory knows it. Compared exactly, but for what
+    /// [`Spelling`](crate::Spelling) says.
     pub id: Box<str>,
     /// A name for people, where the credential carries one. Never used to decide.
     pub name: Option<Box<str>>,

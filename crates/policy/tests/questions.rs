@@ -465,3 +465,31 @@ fn an_answer_is_bounded_and_counts_what_it_leaves_out() {
     assert_eq!((who.allowed.len(), who.omitted), (MOST_ENTRIES, 5 + 3));
     assert!(who.is_possible());
 }
+
+#[test]
+fn a_listing_is_told_in_parts_and_each_says_whether_anything_may_be_done_at_all() {
+    let policy = policy();
+    let who = Principal::user("bert");
+    let whole = policy.list(Some(&who), None, &from_the_office());
+    assert!(whole.routes.len() > 2, "there is something to part");
+    for most in 1..=whole.routes.len() + 1 {
+        let (mut routes, mut after) = (Vec::new(), None);
+        loop {
+            let asked = (after.as_deref(), most);
+            let (part, more) = policy.list_after(Some(&who), None, &from_the_office(), asked).expect("it is a route");
+            assert!(part.routes.len() <= most && part.permits_now == whole.permits_now && part.omitted == 0);
+            routes.extend(part.routes);
+            assert_eq!(more, routes.len() < whole.routes.len(), "{most}");
+            if !more {
+                break;
+            }
+            after = routes.last().map(|route| route.name.to_string());
+        }
+        assert_eq!(routes, whole.routes, "{most}");
+    }
+    assert_eq!(policy.list_after(Some(&who), None, &from_the_office(), (Some("nowhere"), 5)), None);
+    // What may be done on a route of another part counts here, too.
+    let last = whole.routes.last().map(|route| route.name.to_string());
+    let (nothing, more) = policy.list_after(Some(&who), None, &from_the_office(), (last.as_deref(), 5)).unwrap();
+    assert_eq!((nothing.routes.len(), more, nothing.permits_now), (0, false, whole.permits_now));
+}

@@ -197,6 +197,7 @@ fn configuration(folder: &TempDir) -> String {
         "include /etc/ldap/schema/core.schema\n\
          include /etc/ldap/schema/cosine.schema\n\
          include /etc/ldap/schema/inetorgperson.schema\n\
+         include /etc/ldap/schema/nis.schema\n\
          modulepath /usr/lib/ldap\n\
          moduleload back_mdb\n\
          moduleload memberof\n\

@@ -52,6 +52,213 @@ pub struct PolicyQuestion {
     pub risk: Option<SupposedRisk>,
 }
 
+/// Of whom all is told that they may do, and what is supposed of them: the facts of `portcullis list`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ListQuestion {
+    /// Who: `user:alice`, `alice` for short, `service:ID`, `certificate:SAN`; null: anyone.
+    #[serde(default, rename = "as")]
+    pub principal: Option<String>,
+    /// Groups that the principal is in.
+    #[serde(default)]
+    pub groups: Vec<String>,
+    /// Roles that the principal holds directly.
+    #[serde(default)]
+    pub roles: Vec<String>,
+    /// What is supposed to be activated, besides what the gateway has lent.
+    #[serde(default)]
+    pub activated: Vec<String>,
+    /// The client's address; null: unknown.
+    #[serde(default)]
+    pub ip: Option<IpAddr>,
+    /// Only the routes that may answer for this host; null: all.
+    #[serde(default)]
+    pub host: Option<String>,
+    /// The client's country, two letters; null: what the gateway's databases say of the address.
+    #[serde(default)]
+    pub country: Option<String>,
+    /// Whether the device meets the rules; null: unknown.
+    #[serde(default)]
+    pub compliant_device: Option<bool>,
+    /// Several factors, fresh.
+    #[serde(default)]
+    pub fresh_mfa: bool,
+    /// How many seconds ago the caller authenticated; null: nobody knows.
+    #[serde(default)]
+    pub authenticated_s: Option<u64>,
+    /// When it happens, RFC 3339; null: now. At another time than now lent power of now does not count.
+    #[serde(default)]
+    pub at: Option<String>,
+    /// How risky the caller looks; null: not at all.
+    #[serde(default)]
+    pub risk: Option<SupposedRisk>,
+    /// At most so many routes, from 1 to 10,000; null: 10,000.
+    #[serde(default)]
+    #[schemars(range(min = 1, max = 10_000))]
+    pub limit: Option<u32>,
+    /// Those that come after this one, in the order of the configuration: the last one of the part before.
+    #[serde(default)]
+    pub after: Option<String>,
+}
+
+impl From<ListQuestion> for PolicyQuestion {
+    /// The same facts, of a request that is still to be named.
+    fn from(question: ListQuestion) -> Self {
+        let ListQuestion {
+            principal,
+            groups,
+            roles,
+            activated,
+            ip,
+            host,
+            country,
+            compliant_device,
+            fresh_mfa,
+            authenticated_s,
+            at,
+            risk,
+            limit: _,
+            after: _,
+        } = question;
+        Self {
+            method: String::new(),
+            url: String::new(),
+            principal,
+            groups,
+            roles,
+            activated,
+            ip,
+            host,
+            country,
+            compliant_device,
+            fresh_mfa,
+            authenticated_s,
+            at,
+            risk,
+        }
+    }
+}
+
+/// All that somebody may do, or a part of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Listed {
+    /// Who.
+    pub principal: String,
+    /// Whether they may do anything now, on whatever route: bans are not looked at.
+    pub permits_now: bool,
+    /// The routes of this part, as `portcullis list` writes them: at most 4 MiB, or one.
+    #[schemars(with = "Vec<ShownRoute>")]
+    pub route: Vec<Value>,
+    /// Grants and denies of this part that are not shown: at most 10,000 are.
+    pub omitted: u64,
+    /// Other routes come after these.
+    pub more: bool,
+    /// This part for people.
+    pub text: String,
+    /// What whoever asks should know.
+    pub notes: Vec<String>,
+    /// The policy that was asked: the one in force.
+    pub policy: PolicyInForce,
+}
+
+/// What somebody may do on a route.
+#[derive(Debug, JsonSchema)]
+#[expect(dead_code, reason = "it describes what the gateway writes")]
+struct ShownRoute {
+    /// Its name.
+    name: String,
+    /// Its hosts; `*` is any.
+    hosts: Vec<String>,
+    /// Its paths.
+    paths: Vec<String>,
+    /// What it demands of everyone.
+    demands: ShownDemands,
+    /// `now`, or `refused`: by the obstacles.
+    enter: String,
+    /// Why it refuses whatever is held.
+    obstacle: Vec<ShownObstacle>,
+    /// What is granted there.
+    grant: Vec<ShownHeld>,
+    /// Denies that name the principal or one of its groups.
+    deny: Vec<ShownHeldBack>,
+}
+
+/// A role that is held on a route.
+#[derive(Debug, JsonSchema)]
+#[expect(dead_code, reason = "it describes what the gateway writes")]
+struct ShownHeld {
+    /// `grant`.
+    effect: String,
+    /// The assignment; null: the role is held directly, or lent.
+    assignment: Option<String>,
+    /// The role.
+    role: String,
+    /// As whom: itself, `anyone`, `authenticated`, `group:NAME`.
+    through: Vec<String>,
+    /// `now`, `needs`, `not_yet_active` or `expired`.
+    state: String,
+    /// What it needs.
+    needs: Vec<String>,
+    /// Of these, what is unknown.
+    unknown: Vec<String>,
+    /// When it begins, or has ended.
+    at: Option<String>,
+    /// It is only reported.
+    shadow: bool,
+    /// What can be done.
+    actions: Vec<ShownAction>,
+    /// Actions that are not shown.
+    more_actions: u64,
+    /// Where the rule stands.
+    file: String,
+    /// The same.
+    line: u32,
+}
+
+/// Something that can be done.
+#[derive(Debug, JsonSchema)]
+#[expect(dead_code, reason = "it describes what the gateway writes")]
+struct ShownAction {
+    /// Such as `GET /reports/**`.
+    action: String,
+    /// But not these.
+    except: Vec<String>,
+    /// The deny that refuses all of it.
+    denied_by: Option<ShownRule>,
+}
+
+/// A deny on a route.
+#[derive(Debug, JsonSchema)]
+#[expect(dead_code, reason = "it describes what the gateway writes")]
+struct ShownHeldBack {
+    /// `deny`.
+    effect: String,
+    /// The deny.
+    deny: String,
+    /// As whom it names the principal.
+    through: Vec<String>,
+    /// As of a grant.
+    state: String,
+    /// Likewise.
+    needs: Vec<String>,
+    /// Likewise.
+    unknown: Vec<String>,
+    /// Likewise.
+    at: Option<String>,
+    /// Whether it holds is unknown, which is 503.
+    undecided: bool,
+    /// It is only reported.
+    shadow: bool,
+    /// What it refuses.
+    actions: Vec<String>,
+    /// Actions that are not shown.
+    more_actions: u64,
+    /// Where the rule stands.
+    file: String,
+    /// The same.
+    line: u32,
+}
+
 /// How risky a caller looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]

@@ -57,26 +57,37 @@ const PAGED: &[Parameter] = &[
 ];
 
 /// The facts of a question to the policy.
-const SUPPOSED: &[Parameter] = &[
-    METHOD,
-    URL,
-    may("as", "string", "Who asks: `user:alice`, `service:ID`; left out, anyone."),
-    may("group", "array", "A group that the principal is in; may be repeated."),
-    may("role", "array", "A role that the principal holds directly; may be repeated."),
-    may("activated", "array", "What is supposed to be activated; may be repeated."),
+const SUPPOSED: &[Parameter] =
+    &[METHOD, URL, AS, GROUP, ROLE, ACTIVATED, IP, HOST, COUNTRY, DEVICE, MFA, AUTHENTICATED, AT, RISK];
+/// The same of nobody in particular.
+const OF_NOBODY: &[Parameter] = &[METHOD, URL, IP, HOST, COUNTRY, DEVICE, MFA, AUTHENTICATED, AT, RISK];
+/// The same of no request in particular.
+const LISTED: &[Parameter] = &[
+    AS,
+    GROUP,
+    ROLE,
+    ACTIVATED,
     IP,
-    HOST,
+    may("host", "string", "Only the routes that may answer for this host; left out, all."),
     COUNTRY,
     DEVICE,
     MFA,
     AUTHENTICATED,
     AT,
     RISK,
+    LIMIT,
+    may(
+        "after",
+        "string",
+        "The routes after this one, in the order of the configuration: the last one of the part before.",
+    ),
 ];
-/// The same of nobody in particular.
-const OF_NOBODY: &[Parameter] = &[METHOD, URL, IP, HOST, COUNTRY, DEVICE, MFA, AUTHENTICATED, AT, RISK];
 const METHOD: Parameter = must("method", "string", "The method, such as GET.");
 const URL: Parameter = must("url", "string", "A URL, or a path: then `host` chooses the host.");
+const AS: Parameter = may("as", "string", "Who asks: `user:alice`, `service:ID`; left out, anyone.");
+const GROUP: Parameter = may("group", "array", "A group that the principal is in; may be repeated.");
+const ROLE: Parameter = may("role", "array", "A role that the principal holds directly; may be repeated.");
+const ACTIVATED: Parameter = may("activated", "array", "What is supposed to be activated; may be repeated.");
 const IP: Parameter = may("ip", "string", "The client's address; left out, unknown.");
 const HOST: Parameter = may("host", "string", "The host, where the URL is a path alone.");
 const COUNTRY: Parameter =
@@ -320,6 +331,12 @@ pub(super) const OPERATIONS: &[Operation] = &[
     ask::<Verdict>("/v1/policy/can", SUPPOSED, "What the policy in force would decide, in short."),
     ask::<Explained>("/v1/policy/explain", SUPPOSED, "The same with every check of it."),
     ask::<Allowed>("/v1/policy/who_can", OF_NOBODY, "Everybody who may do something, by the policy in force."),
+    post::<ListQuestion, Listed>("/v1/policy/list", "All that somebody may do, by the policy in force."),
+    ask::<Listed>(
+        "/v1/policy/list",
+        LISTED,
+        "All that somebody may do, by the policy in force: route by route, in parts.",
+    ),
     post::<ReplayWanted, ReplayDone>("/v1/policy/replay", "Decides on recorded requests again, under another policy."),
     post::<DiffWanted, PolicyDiffered>(
         "/v1/policy/diff",

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::api::Problem;
 use crate::body::Answer;
+use crate::gateway::Untried;
 
 /// After how many seconds somebody asks again who was told that it is busy.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
@@ -32,6 +33,14 @@ impl Failure {
 /// It cannot be done.
 pub(super) fn conflict(problem: Problem) -> Failure {
     Failure(StatusCode::CONFLICT, problem)
+}
+
+/// Why a policy that was sent along was not tried.
+pub(super) fn untried(why: Untried) -> Failure {
+    match why {
+        Untried::Invalid(problem) => Failure(StatusCode::UNPROCESSABLE_ENTITY, problem),
+        Untried::Refused(problem) => conflict(problem),
+    }
 }
 
 pub(super) fn found<T: Serialize>(outcome: Result<T, Problem>) -> Result<Response<Answer>, Failure> {

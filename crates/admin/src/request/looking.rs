@@ -61,6 +61,7 @@ impl<G: Gateway> Desk<G> {
             | Question::Can(_)
             | Question::Explain(_)
             | Question::WhoCan(_)
+            | Question::List(_)
             | Question::Differ(_) => self.reading_more(question).await,
             Question::Audit(wanted, page) => {
                 self.blocking(move |desk| {

@@ -8,12 +8,14 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json as object;
 
-use super::{Desk, Failure, MAX_BODY, MAX_POLICY, conflict, json, read, read_up_to, read_verb};
+use super::{Desk, Failure, MAX_BODY, MAX_POLICY, conflict, json, read, read_up_to, read_verb, untried};
 use crate::Verb as _;
-use crate::api::{DiffWanted, EventId, EventsWanted, PolicyQuestion, Problem, ReplayWanted, ShownRevocation};
+use crate::api::{
+    DiffWanted, EventId, EventsWanted, ListQuestion, PolicyQuestion, Problem, ReplayWanted, ShownRevocation,
+};
 use crate::backup::BackupWanted;
 use crate::body::Answer;
-use crate::gateway::{ActionKind, Gateway};
+use crate::gateway::{ActionKind, Gateway, Untried};
 use crate::reading::{Page, Question, part};
 
 /// Two policies.
@@ -53,17 +55,19 @@ impl<G: Gateway> Desk<G> {
                 let question: PolicyQuestion = read(request).await?;
                 self.ask_much(move |gateway| gateway.who_can(&question)).await
             }
+            (Method::POST, "/v1/policy/list") => {
+                let question: ListQuestion = read(request).await?;
+                self.ask_much(move |gateway| gateway.list(&question)).await
+            }
             (Method::POST, "/v1/policy/replay") => {
                 let wanted: ReplayWanted = read_up_to(request, MAX_POLICY).await?;
                 self.slow(move |desk| {
                     let outcome = desk.gateway.replay(&wanted);
                     let when = object!({ "since": wanted.since, "until": wanted.until, "limit": wanted.limit });
                     let name: String = wanted.policy.name.chars().take(MAX_NAME).collect();
-                    desk.note_look(
-                        &format!("replayed the events under another policy, {name}: {}", said(&when)),
-                        &outcome,
-                    );
-                    outcome.map(|done| json(&done)).map_err(conflict)
+                    let looked = format!("replayed the events under another policy, {name}: {}", said(&when));
+                    desk.note_look(&looked, outcome.as_ref().err().map(Untried::problem));
+                    outcome.map(|done| json(&done)).map_err(untried)
                 })
                 .await
             }
@@ -98,6 +102,7 @@ impl<G: Gateway> Desk<G> {
             Question::Can(question) => self.ask(move |gateway| gateway.can(&question)).await,
             Question::Explain(question) => self.ask_much(move |gateway| gateway.explain(&question)).await,
             Question::WhoCan(question) => self.ask_much(move |gateway| gateway.who_can(&question)).await,
+            Question::List(question) => self.ask_much(move |gateway| gateway.list(&question)).await,
             Question::Differ(wanted) => self.compare(*wanted).await,
             Question::Bans(_)
             | Question::Sessions(_)
@@ -138,16 +143,16 @@ impl<G: Gateway> Desk<G> {
         let wanted: W = read(request).await?;
         self.slow(move |desk| {
             let outcome = look(&desk.gateway, &wanted);
-            desk.note_look(&format!("looked into the events: {}", said(&wanted)), &outcome);
+            desk.note_look(&format!("looked into the events: {}", said(&wanted)), outcome.as_ref().err());
             outcome.map(|answer| json(&answer)).map_err(conflict)
         })
         .await
     }
 
     /// One event of a look into what was recorded, or of why there was none.
-    fn note_look<A>(&self, looked: &str, outcome: &Result<A, Problem>) {
-        let message = outcome.as_ref().map_or_else(|problem| problem.error.clone(), |_| looked.to_owned());
-        self.record(ActionKind::EventsSearch, outcome.is_ok(), message);
+    fn note_look(&self, looked: &str, problem: Option<&Problem>) {
+        let message = problem.map_or(looked, |problem| &problem.error);
+        self.record(ActionKind::EventsSearch, problem.is_none(), message.to_owned());
     }
 
     async fn ask<A: Serialize>(
@@ -166,7 +171,7 @@ impl<G: Gateway> Desk<G> {
     }
 
     async fn compare(self: &Arc<Self>, wanted: DiffWanted) -> Result<Response<Answer>, Failure> {
-        self.slow(move |desk| desk.gateway.compare_policies(&wanted).map(|found| json(&found)).map_err(conflict)).await
+        self.slow(move |desk| desk.gateway.compare_policies(&wanted).map(|found| json(&found)).map_err(untried)).await
     }
 }
 

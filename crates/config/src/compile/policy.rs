@@ -9,7 +9,7 @@ use portcullis_governance::power::BreakGlassRules;
 use portcullis_policy::{
     AssignmentDraft, AuthenticationRule, CredentialFacts, DenyDraft, ExclusiveDraft, GroupDraft, LintFacts,
     NetworkDraft, PermissionDraft, Placed, Policy, PolicyDraft, Position, Problem, ProblemKind, ResourceDraft,
-    RiskRules, RiskThresholds, RoleDraft, RouteDraft, ScopeDraft, Severity, StepUpRules, WhenDraft,
+    RiskRules, RiskThresholds, RoleDraft, RouteDraft, ScopeDraft, Severity, Spelling, StepUpRules, WhenDraft,
 };
 use portcullis_proxy::settings::OPERATORS_HOST;
 use portcullis_risk::settings::RiskMode;
@@ -32,6 +32,8 @@ pub(crate) struct Callers<'c> {
     pub(crate) trusted: Vec<String>,
     /// No provider puts anybody into a group by what a token or a directory says.
     pub(crate) no_claims: bool,
+    /// How the ids of those who will call are compared.
+    pub(crate) spelling: Spelling,
 }
 
 /// A policy, and what it was compiled from.
@@ -52,7 +54,9 @@ pub(crate) fn compile(
     if !products::are_bounded(reader, routes, &policy) {
         return None;
     }
-    let draft = PolicyDraft { activations_at, ..draft(reader, routes, policy) };
+    let mut draft = PolicyDraft { activations_at, ..draft(reader, routes, policy) };
+    let respelled = draft.respell(callers.spelling.clone());
+    report_spellings(reader, respelled);
     if !reader.is_complete() {
         // Names may be missing only because their file could not be read, and all else would be guesses.
         return None;
@@ -86,11 +90,26 @@ fn report_open_operators(reader: &Reader<'_>, routes: &[file::Route], policy: &P
     }
 }
 
+/// However the policy spells an id that a directory knows, it means whom the directory means; and it is said, since the gateway says the other.
+fn report_spellings(reader: &Reader<'_>, respelled: Vec<(Placed<String>, String)>) {
+    for (name, as_compared) in respelled {
+        let message = format!(
+            "`{}` is `{as_compared}`: to the directory that knows it, the case of an id says nothing",
+            name.value
+        );
+        let help = format!(
+            "write `{as_compared}`, as events and lists do; where the case of an id counts, write `id_case = \"exact\"` in [[identity.ldap]]"
+        );
+        let span = span(&reader.sources.borrow(), name.at);
+        reader.report(Diagnostic::warning(codes::OTHER_SPELLING, span, message).with_help(help));
+    }
+}
+
 fn lint_facts(reader: &Reader<'_>, callers: Callers<'_>) -> LintFacts {
     let sources = reader.sources.borrow();
     let places = Places { sources: &sources };
     let credential = |carried: &Carried| CredentialFacts {
-        principal: carried.principal.clone(),
+        principal: callers.spelling.name(&carried.principal).into_owned(),
         groups: carried.groups.clone(),
         roles: places.all(carried.roles.clone()),
     };
@@ -114,6 +133,7 @@ pub(crate) fn draft(reader: &Reader<'_>, routes: &[file::Route], policy: PolicyF
         // Only where a list can take the place of another.
         keep_prefixes: policy.networks.iter().any(|network| network.source.is_some()),
         activations_at: None,
+        spelling: Spelling::default(),
         risk: risk_rules(reader, &policy),
         step_up: step_up_rules(&policy),
         networks: policy
@@ -387,11 +407,7 @@ impl Places<'_> {
 /// A problem of the engine in the form of all others.
 fn diagnostic(reader: &Reader<'_>, problem: Problem) -> Diagnostic {
     let sources = reader.sources.borrow();
-    let span = |at: Position| Span {
-        source: sources.id_at(at.source as usize),
-        start: at.start as usize,
-        end: at.end as usize,
-    };
+    let span = |at: Position| span(&sources, at);
     let mut diagnostic = match problem.severity {
         Severity::Error => Diagnostic::error(code(problem.kind), span(problem.at), problem.message),
         Severity::Warning => Diagnostic::warning(code(problem.kind), span(problem.at), problem.message),
@@ -399,6 +415,11 @@ fn diagnostic(reader: &Reader<'_>, problem: Problem) -> Diagnostic {
     diagnostic.help = problem.help;
     diagnostic.related = problem.related.into_iter().map(|(at, note)| (span(at), note)).collect();
     diagnostic
+}
+
+/// A position of the engine's as a place in the files.
+fn span(sources: &Sources, at: Position) -> Span {
+    Span { source: sources.id_at(at.source as usize), start: at.start as usize, end: at.end as usize }
 }
 
 /// Each kind's code. No kind is left to a default: a new one gets a code, and a page.

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use portcullis_identity::settings::{Bind, GroupName, LdapDirectory, Membership, Nested};
+use portcullis_identity::settings::{Bind, GroupName, LdapDirectory, Membership, Nested, PrincipalId};
 use portcullis_ldap::{Filter, Server};
 use portcullis_proxy::tls::material;
 use serde_json::Value;
@@ -21,6 +21,9 @@ pub(crate) const GROUP_FILTER: &str = "(member={dn})";
 /// What can be written as `nested`.
 pub(crate) const NESTED: &[(&str, Nested)] =
     &[("auto", Nested::Auto), ("matching_rule", Nested::MatchingRule), ("walk", Nested::Walk), ("none", Nested::None)];
+
+/// What can be written as `id_case`: whether ids that differ in case alone are one.
+pub(crate) const ID_CASE: &[(&str, bool)] = &[("ignore", true), ("exact", false)];
 
 /// A directory, with the places that other tables are held against.
 #[derive(Debug)]
@@ -49,6 +52,8 @@ fn read(section: &Section<'_>) -> Option<Directory> {
     let bind = read_bind(section);
     let base = section.required("base", Text);
     let user_filter = section.required("user_filter", FilterText);
+    let id_attribute = section.optional("id_attribute", Attribute);
+    let id_ignores_case = section.or("id_case", Choice(ID_CASE), true);
     let account_filter = section.optional("account_filter", FilterText);
     let membership = read_membership(section, base.as_ref().map(|base| base.value.as_str()));
     let nested = section.or("nested", Choice(NESTED), Nested::Auto);
@@ -78,6 +83,8 @@ fn read(section: &Section<'_>) -> Option<Directory> {
         roots: roots?,
         bind: bind?,
         base: base?.value.into(),
+        id: principal_id(id_attribute.as_ref().map(|attribute| &*attribute.value), &user_filter.value),
+        id_ignores_case,
         user_filter: user_filter.value,
         account_filter: account_filter.map(|filter| filter.value),
         membership: membership?,
@@ -100,6 +107,15 @@ fn read(section: &Section<'_>) -> Option<Directory> {
     };
     let prefix = prefix.map_or(name.span, |prefix| prefix.span);
     Some(Directory { name, providers, prefix, user_filter: user_filter.span, settings })
+}
+
+/// Without a word it is the attribute by which people are found.
+fn principal_id(attribute: Option<&str>, filter: &Filter) -> PrincipalId {
+    match attribute.or_else(|| filter.id_attribute()) {
+        None => PrincipalId::Claimed,
+        Some(attribute) if attribute.eq_ignore_ascii_case("dn") => PrincipalId::Dn,
+        Some(attribute) => PrincipalId::Attribute(attribute.into()),
+    }
 }
 
 type Roots = Vec<rustls_pki_types::CertificateDer<'static>>;

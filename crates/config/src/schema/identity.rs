@@ -5,7 +5,8 @@ use serde_json::json;
 use crate::file::receiver::Link;
 use crate::file::{
     ASSERTION_SIZES, AT_INTROSPECTION, AT_LOGIN, Attribute, BESIDE_CREDENTIAL, FilterText, GROUP_FILTER, HEADER_SIZES,
-    NESTED, PROOF_ALGORITHMS, PagePath, REMEMBERED, REQUIRE, RESPONSE_MODES, SAN, SCOPES, ServerUrl, TOKEN_TYPES,
+    ID_CASE, NESTED, PROOF_ALGORITHMS, PagePath, REMEMBERED, REQUIRE, RESPONSE_MODES, SAN, SCOPES, ServerUrl,
+    TOKEN_TYPES,
 };
 use crate::kinds::{AnyText, Choice, FilePath, Flag, Header, Integer, Name, Size, Text, Time};
 
@@ -269,6 +270,7 @@ fn assertion() -> Table {
 
 fn directory() -> Table {
     let nested: Vec<&str> = NESTED.iter().map(|(word, _)| *word).collect();
+    let id_case: Vec<&str> = ID_CASE.iter().map(|(word, _)| *word).collect();
     table(
         "[[identity.ldap]]",
         "A directory that knows the groups of principals: Active Directory, or another server of LDAP.",
@@ -289,6 +291,13 @@ fn directory() -> Table {
             within("bind_password", receiver::secret("`bind_password` of [[identity.ldap]]")),
             one("base", Text, "The entry below which principals are.").required(),
             one("user_filter", FilterText, "Finds the one entry of a principal, by `{id}` or `{email}`.").required(),
+            one(
+                "id_attribute",
+                Attribute,
+                "What a principal's id is: an attribute of the entry with one value, or `dn`; left out: the one that `user_filter` compares with `{id}`.",
+            ),
+            choice("id_case", &id_case, "`ignore`: ids that differ in case alone are one, in small letters.")
+                .default("ignore"),
             one("account_filter", FilterText, "Who is found and does not match this is refused as revoked."),
             one("group_filter", FilterText, "Finds the groups that an entry, `{dn}`, is in.").default(GROUP_FILTER),
             one(

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use portcullis_identity::settings::{Bind, GroupName, LdapDirectory, Membership, Nested};
+use portcullis_identity::settings::{Bind, GroupName, LdapDirectory, Membership, Nested, PrincipalId};
 use portcullis_ldap::{Filter, Server};
 use portcullis_testkit::certificates::Authority;
 
@@ -41,6 +41,8 @@ bind_dn = "CN=svc,DC=a"
 bind_password = { file = "password" }
 base = "DC=a"
 user_filter = "(sAMAccountName={id})"
+id_attribute = "objectSid"
+id_case = "exact"
 account_filter = "(!(userAccountControl:1.2.840.113556.1.4.803:=2))"
 group_filter = "(&(objectClass=group)(member={dn}))"
 group_base = "OU=Groups,DC=a"
@@ -92,6 +94,8 @@ fn the_least_directory_has_every_default() {
         bind: None,
         base: "dc=a".into(),
         user_filter: Filter::parse("(uid={id})").unwrap(),
+        id: PrincipalId::Attribute("uid".into()),
+        id_ignores_case: true,
         account_filter: None,
         membership: Membership::Search { base: "dc=a".into(), filter: Filter::parse("(member={dn})").unwrap() },
         nested: Nested::Auto,
@@ -124,6 +128,8 @@ fn every_key_reaches_its_setting() {
     let seconds = [first.timeout, first.refresh, first.max_stale, first.negative].map(|each| each.as_secs());
     assert_eq!(seconds, [1, 120, 3 * 3_600, 5]);
     assert_eq!((first.max_groups, first.connections, first.entries, first.max_waiting), (50, 3, 77, 8));
+    assert_eq!((&first.id, first.id_ignores_case), (&PrincipalId::Attribute("objectSid".into()), false));
+    assert_eq!((&second.id, second.id_ignores_case), (&PrincipalId::Claimed, true));
     assert!(first.account_filter.is_some());
     assert_eq!(second.bind, Some(Bind { dn: "cn=b".into(), password: "pa55".into() }));
     assert_eq!(second.membership, Membership::Attribute("memberOf".into()));
@@ -165,6 +171,14 @@ fn mistakes_are_reported_where_they_stand() {
     one(&instead("(uid={id})", "(uid={name})"), "E0105", 6, 15, "there is no `{name}`");
     one(&instead("(uid={id})", "(uid=zoe)"), "E0205", 6, 15, "the same entry for everybody");
     one(&instead("(uid={id})", "(&(uid={id})(x={dn}))"), "E0205", 6, 15, "cannot use `{dn}`");
+    // Of several attributes nobody can say which one says who it is.
+    for several in ["(|(uid={id})(mail={id}))", "(uid=*{id})", "(&(objectClass=x)(!(uid={id})))"] {
+        one(&instead("(uid={id})", several), "E0205", 6, 15, "write `id_attribute`");
+        let named = instead("(uid={id})", several) + "id_attribute = \"uid\"\n";
+        folder(&named).check(&named, &[]);
+    }
+    one(&with("id_attribute = \"u id\""), "E0105", 7, 16, "no name of an attribute");
+    one(&with("id_case = \"lower\""), "E0105", 7, 11, "\"ignore\" or \"exact\"");
     one(&with("group_filter = \"(member=*\""), "E0105", 7, 16, "expected `)`");
     one(
         &with("group_filter = \"(memberUid={id})\"\nnested = \"walk\""),
@@ -203,4 +217,40 @@ fn a_directory_shares_a_prefix_with_those_whom_it_knows_and_with_nobody_else() {
     check("ad:", &[]);
     let place = format!("portcullis.toml:{}:10", LINES + 7);
     check("b:", &[("E0205", &place, "the prefix `b:` is also that of `b`")]);
+}
+
+#[test]
+fn what_a_principal_is_called_is_the_attribute_that_finds_it_unless_it_is_written() {
+    let id = |lines: &str, filter: &str| {
+        let text = format!("{}{lines}", LEAST.replace("(uid={id})", filter));
+        folder(&text).loaded().identity.ldap[0].id.clone()
+    };
+    let attribute = |name: &str| PrincipalId::Attribute(name.into());
+    assert_eq!(id("", "(&(objectClass=person)(uid={id}))"), attribute("uid"));
+    assert_eq!(id("", "(|(uid={id})(UID={id}))"), attribute("uid"));
+    assert_eq!(id("", "(&(mail={email})(uid={id}))"), attribute("uid"));
+    assert_eq!(id("", "(mail={email})"), PrincipalId::Claimed);
+    assert_eq!(id("id_attribute = \"dn\"\n", "(uid={id})"), PrincipalId::Dn);
+    assert_eq!(id("id_attribute = \"employeeNumber\"\n", "(mail={email})"), attribute("employeeNumber"));
+}
+
+#[test]
+fn the_policy_means_whom_the_directory_means_and_says_so() {
+    let policy = "version = 1\n[[role]]\nname = \"r\"\npermissions = [{ actions = [\"GET /**\"] }]\n[[group]]\nname = \"g\"\n\
+                  members = [\"user:ALICE\", \"user:bob\", \"service:CI\"]\n[[assignment]]\nname = \"a\"\nrole = \"r\"\n\
+                  principals = [\"group:g\"]\nscope = \"*\"\n[[deny]]\nname = \"d\"\nprincipals = [\"user:Mallory\"]\n\
+                  actions = [\"* /**\"]\nscope = \"*\"\n";
+    let check = |appended: &str, expected: &[(&str, &str, &str)]| {
+        let folder = folder(appended);
+        folder.write("policy.toml", policy);
+        folder.check(appended, expected);
+    };
+    let told = [
+        ("W0210", "policy.toml:7:12", "`user:ALICE` is `user:alice`"),
+        ("W0210", "policy.toml:15:15", "`user:Mallory` is `user:mallory`"),
+    ];
+    check(LEAST, &told);
+    check(&format!("{LEAST}id_case = \"exact\"\n"), &[]);
+    check(&LEAST.replace("(uid={id})", "(mail={email})"), &[]);
+    check("", &[]);
 }

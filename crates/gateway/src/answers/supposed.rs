@@ -42,12 +42,13 @@ pub(crate) struct Stated {
 }
 
 impl Stated {
+    /// What somebody supposes.
     pub(crate) fn of(policy: &Policy, facts: &StatedFacts) -> Result<Self, QuestionError> {
         let unknown_roles = facts.roles.iter().filter(|role| !policy.has_role(role));
         // What is stated to be activated is activated, whenever it is.
         let activation = |name: &String| Activation { gives: Lent::parse(name), ..Activation::of("", Timestamp::MAX) };
         Ok(Self {
-            principal: principal(facts)?,
+            principal: principal(policy, facts)?,
             host: facts.host.as_deref().map(stated_host).transpose().map_err(usage)?,
             client: facts.ip.map_or(ClientAddress::Unknown, ClientAddress::known),
             country: facts.country,
@@ -63,11 +64,43 @@ impl Stated {
         Circumstances {
             client: self.client,
             country: self.country,
+    /// Finds out in which country the stated address is by the databases of a running gateway, where it has any and nobody has stated it.
+    pub(crate) fn locate_with(&mut self, geo: &Geo) {
+        if let Some(address) = self.client.ip().filter(|_| self.country.is_none() && !geo.reports().is_empty()) {
+            let remark;
+            (self.country, remark) = located(address, geo);
+            self.remarks.push(remark);
+        }
+    }
+
+    /// Besides what is stated, this is in force for whoever it is about.
+    pub(crate) fn lend(&mut self, activations: Vec<Activation>) {
+        self.activations.extend(activations);
+    }
+
             risk: &self.risk,
             activations: &self.activations,
             now: self.now,
         }
     }
+}
+
+/// The country of an address, and what a database says of it in a sentence.
+fn located(address: std::net::IpAddr, geo: &Geo) -> (Option<CountryCode>, String) {
+    let (country, place) = (geo.country(address), geo.place(address));
+    let network = match (place.asn, &place.as_org) {
+        (Some(asn), Some(organization)) => format!(", and its network is AS{asn} {}", safe(organization)),
+        (Some(asn), None) => format!(", and its network is AS{asn}"),
+        (None, _) => String::new(),
+    };
+    let remark = match country {
+        Some(CountryCode::NOWHERE) => format!("{address} is private or reserved: it is in no country"),
+        Some(country) => {
+            format!("by the geo database {address} is in {}{network}; --country states another", country.as_str())
+        }
+        None => format!("no geo database knows the country of {address}{network}; --country states one"),
+    };
+    (country, remark)
 }
 
 /// Why a question cannot be asked.
@@ -142,20 +175,9 @@ impl Supposed {
 
     fn find(&mut self, policy: &Policy, geo: &Geo) {
         let Some(address) = self.to_locate(policy) else { return };
-        self.country = geo.country(address);
-        let place = geo.place(address);
-        let network = match (place.asn, &place.as_org) {
-            (Some(asn), Some(organization)) => format!(", and its network is AS{asn} {}", safe(organization)),
-            (Some(asn), None) => format!(", and its network is AS{asn}"),
-            (None, _) => String::new(),
-        };
-        self.remarks.push(match self.country {
-            Some(CountryCode::NOWHERE) => format!("{address} is private or reserved: it is in no country"),
-            Some(country) => {
-                format!("by the geo database {address} is in {}{network}; --country states another", country.as_str())
-            }
-            None => format!("no geo database knows the country of {address}{network}; --country states one"),
-        });
+        let remark;
+        (self.country, remark) = located(address, geo);
+        self.remarks.push(remark);
     }
 
     /// Who asks; `None`: nobody in particular.
@@ -239,7 +261,8 @@ fn route_without_host(
     }
 }
 
-fn principal(facts: &StatedFacts) -> Result<Option<Principal>, QuestionError> {
+/// Under its id as the policy compares it, however it is stated.
+fn principal(policy: &Policy, facts: &StatedFacts) -> Result<Option<Principal>, QuestionError> {
     let Some((kind, id)) = &facts.principal else {
         return if facts.groups.is_empty() && facts.roles.is_empty() {
             Ok(None)
@@ -247,7 +270,7 @@ fn principal(facts: &StatedFacts) -> Result<Option<Principal>, QuestionError> {
             Err(usage("an anonymous caller has no groups or roles: say who it is (--as)"))
         };
     };
-    let mut principal = Principal::stated(*kind, id);
+    let mut principal = Principal::stated(*kind, &policy.spelling().id(*kind, id));
     for name in &facts.groups {
         principal = principal.in_group(name.trim_start_matches("group:"));
     }

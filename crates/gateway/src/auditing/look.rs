@@ -261,15 +261,18 @@ fn known(identity: &Identity, now: Timestamp) -> KnownPrincipals {
             note(name(PrincipalKind::User, &format!("{}{}", provider.prefix, user.name)), standing);
         }
     }
+    // As requests bring them, and as the policy has them.
+    let spelling = identity.spelling();
     for provider in &identity.api_key {
         for key in &provider.keys {
             let (kind, id) = &key.principal;
+            let id = spelling.id(*kind, id);
             let standing = match (key.revoked, key.expires) {
                 (true, _) => Err(format!("its key `{}` is revoked", key.id)),
                 (false, Some(expires)) if expires <= now => Err(format!("its key `{}` expired at {expires}", key.id)),
                 (false, _) => Ok(()),
             };
-            note(name(*kind, id), standing);
+            note(name(*kind, &id), standing);
         }
     }
     for (principal, standing) in usable {

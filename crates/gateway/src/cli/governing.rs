@@ -43,6 +43,19 @@ fn asked_for_all(global: &Global, wanted: Governed) -> Result<Answer, Exit> {
     or_on_the_store(global, wanted, answer)
 }
 
+/// The same where there is an answer for whoever may only look, too: then nothing is signed by it, and that is said.
+fn asked_for_what_there_is(global: &Global, wanted: Governed) -> Result<Answer, Exit> {
+    let whole = try_ask(global, async |client| client.ask_for_all(&wanted).await)?;
+    let Err(ClientError::Forbidden { .. }) = &whole else { return or_on_the_store(global, wanted, whole) };
+    let part: Result<Answer, _> = try_ask(global, async |client| client.ask(&wanted).await)?;
+    if part.is_ok() {
+        remark(
+            "note: this is for who may only look: what is signed, and the files, the gateway shows whom it lets post",
+        );
+    }
+    or_on_the_store(global, wanted, part)
+}
+
 fn or_on_the_store(global: &Global, wanted: Governed, asked: Result<Answer, ClientError>) -> Result<Answer, Exit> {
     match asked {
         Ok(answer) => Ok(answer),
@@ -118,7 +131,8 @@ pub(crate) fn status(global: &Global) -> Result<Exit, Exit> {
 pub(crate) fn show_version(global: &Global, args: &PolicyShowArgs) -> Result<Exit, Exit> {
     let done = match (&args.of, &args.file) {
         (Named::Version(_), None) => asked(global, wanted(&args.of))?,
-        (Named::Change(_), _) | (_, Some(_)) => asked_for_all(global, wanted(&args.of))?,
+        (Named::Change(_), None) => asked_for_what_there_is(global, wanted(&args.of))?,
+        (_, Some(_)) => asked_for_all(global, wanted(&args.of))?,
     };
     if let Some(name) = &args.file {
         let found = done.files.iter().find(|file| file.name == *name);
@@ -134,8 +148,12 @@ pub(crate) fn show_version(global: &Global, args: &PolicyShowArgs) -> Result<Exi
         show(global, &done, || words::of_version(&done));
         return Ok(Exit::Success);
     };
+    let Some(request) = done.request.as_deref() else {
+        show(global, &done, || words::of_waiting(&done));
+        return Ok(Exit::Success);
+    };
     // What is signed is what is shown, worked out from that here.
-    let request = parsed(global, done.request.as_deref().unwrap_or_default())?;
+    let request = parsed(global, request)?;
     show(global, &done, || {
         let state = done.changes.first().map_or("", |change| change.state.as_str());
         let missing = done.changes.first().and_then(|change| change.missing.as_deref());

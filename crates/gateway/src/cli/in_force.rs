@@ -1,16 +1,20 @@
-//! `can`, `explain` and `who-can` asked of a running gateway: of the policy that it has in force, and not of the files.
+//! `can`, `explain`, `list` and `who-can` asked of a running gateway: of the policy that it has in force, and not of the files.
 
-use portcullis_admin::api::{Allowed, EventExplained, EventId, Explained, PolicyQuestion, SupposedRisk, Verdict};
+use portcullis_admin::api::{
+    Allowed, EventExplained, EventId, Explained, ListQuestion, Listed, PolicyQuestion, SupposedRisk, Verdict,
+};
 use portcullis_admin::target;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use crate::answers::terminal::safe;
 use crate::cli::args::{
-    AssuranceState, DeviceState, ExplainArgs, FactArgs, Format, Global, QuestionArgs, RiskState, WhoCanArgs,
+    AssuranceState, DeviceState, ExplainArgs, FactArgs, Format, Global, ListArgs, QuestionArgs, RiskState, WhoCanArgs,
 };
 use crate::cli::events::explain::of_the_gateway;
 use crate::cli::explain::show;
+use crate::cli::list::{one_a_line, say_omitted};
 use crate::cli::live::{ask, ask_to_look, fail};
 use crate::cli::output::{answer, remark};
 use crate::exit::Exit;
@@ -25,8 +29,17 @@ const MAX_QUERY: usize = 4 << 10;
 
 /// As a question where it fits: whoever may read may ask it. A longer one is posted.
 fn asked<T: DeserializeOwned>(global: &Global, what: &str, question: &PolicyQuestion) -> Result<T, Exit> {
+    asked_with(global, what, &parameters(question), question)
+}
+
+fn asked_with<T: DeserializeOwned>(
+    global: &Global,
+    what: &str,
+    parameters: &[(&'static str, String)],
+    question: &impl Serialize,
+) -> Result<T, Exit> {
     let path = format!("/v1/policy/{what}");
-    let query = target(&path, &parameters(question));
+    let query = target(&path, parameters);
     if query.len() <= MAX_QUERY {
         return ask_to_look(global, async |client| client.get(&query).await);
     }
@@ -153,4 +166,86 @@ pub(super) fn who_can(global: &Global, args: &WhoCanArgs) -> Result<Exit, Exit> 
         Format::Jsonl => answer(&json!(allowed.report).to_string()),
     }
     Ok(exit_of(allowed.possible))
+}
+
+/// In as many parts as it takes.
+pub(super) fn list(global: &Global, args: &ListArgs) -> Result<Exit, Exit> {
+    let facts = question("", "", &args.facts);
+    let mut after: Option<String> = None;
+    let (mut routes, mut omitted) = (Vec::new(), 0);
+    loop {
+        let mut parameters = parameters(&facts);
+        parameters.retain(|(name, _)| !matches!(*name, "method" | "url"));
+        parameters.extend(after.clone().map(|after| ("after", after)));
+        let wanted = of_nothing(&facts, after.take());
+        let part: Listed = asked_with(global, "list", &parameters, &wanted)?;
+        let is_first = routes.is_empty();
+        if is_first {
+            note(&part.notes);
+        }
+        if global.output == Format::Human && !global.quiet {
+            // Who it is and whether they may do anything is said once.
+            let text = if is_first { &*part.text } else { part.text.split_once("\n\n").map_or("", |(_, rest)| rest) };
+            text.lines().for_each(|line| answer(&safe(line)));
+        }
+        after = part.route.last().and_then(|route| route.get("name")?.as_str()).map(str::to_owned);
+        omitted += part.omitted;
+        routes.extend(part.route.iter().cloned());
+        if part.more && after.is_some() {
+            continue;
+        }
+        let policy = json!({ "version": part.policy.version, "sha256": part.policy.sha256 });
+        match global.output {
+            _ if global.quiet => {}
+            Format::Human => {}
+            Format::Json => {
+                let whole = json!({
+                    "principal": part.principal, "permits_now": part.permits_now, "route": routes, "omitted": omitted,
+                    "policy": policy,
+                });
+                answer(&serde_json::to_string_pretty(&whole).unwrap_or_default());
+            }
+            Format::Jsonl => routes.iter().for_each(|route| one_a_line(&part.principal, route)),
+        }
+        if omitted > 0 && !global.quiet {
+            say_omitted(omitted);
+        }
+        return Ok(exit_of(part.permits_now));
+    }
+}
+
+/// The same facts of no request in particular.
+fn of_nothing(facts: &PolicyQuestion, after: Option<String>) -> ListQuestion {
+    let PolicyQuestion {
+        method: _,
+        url: _,
+        principal,
+        groups,
+        roles,
+        activated,
+        ip,
+        host,
+        country,
+        compliant_device,
+        fresh_mfa,
+        authenticated_s,
+        at,
+        risk,
+    } = facts.clone();
+    ListQuestion {
+        principal,
+        groups,
+        roles,
+        activated,
+        ip,
+        host,
+        country,
+        compliant_device,
+        fresh_mfa,
+        authenticated_s,
+        at,
+        risk,
+        limit: None,
+        after,
+    }
 }

@@ -26,7 +26,7 @@ pub(super) fn list(operated: &Operated) -> Bans {
 /// What is known of somebody's.
 pub(super) fn explain(operated: &Operated, on: &str) -> Result<BanReport, Problem> {
     let shared = operated.running.shared();
-    let actor = actor(on)?;
+    let actor = actor(operated, on)?;
     let report = shared.risk.report(&actor, shared.clock.now());
     let sample = |sample: &portcullis_risk::BanSample| Sample {
         reason: sample.reason.to_string(),
@@ -49,7 +49,7 @@ pub(super) fn explain(operated: &Operated, on: &str) -> Result<BanReport, Proble
 pub(super) fn add(operated: &Operated, ban: &NewBan) -> Result<Done, Problem> {
     let shared = operated.running.shared();
     let now = shared.clock.now();
-    let (actor, until, cause) = wanted(ban, now)?;
+    let (actor, until, cause) = wanted(operated, ban, now)?;
     let imposed = shared.risk.impose(&actor, until, &cause, now).map_err(|error| problem(error.to_string()))?;
     tracing::warn!(%actor, until = %imposed.until, reason = %ban.reason, "banned by hand");
     let simulated = if imposed.simulated { " (simulated: the policy only reports bans)" } else { "" };
@@ -64,7 +64,8 @@ pub(super) fn import(operated: &Operated, bans: &NewBans) -> Result<Done, Proble
         return Err(problem(format!("from 1 to {MOST_IMPORTED} bans can be imported at once")));
     }
     let wanted = bans.bans.iter().map(|ban| {
-        wanted(ban, now).map_err(|Problem { error }| problem(format!("{}: {error}; none is imported", shown(&ban.on))))
+        wanted(operated, ban, now)
+            .map_err(|Problem { error }| problem(format!("{}: {error}; none is imported", shown(&ban.on))))
     });
     let wanted: Vec<_> = wanted.collect::<Result<_, _>>()?;
     for (actor, ..) in &wanted {
@@ -106,7 +107,7 @@ pub(super) fn import(operated: &Operated, bans: &NewBans) -> Result<Done, Proble
 
 /// Lifts one.
 pub(super) fn remove(operated: &Operated, on: &str) -> Result<Done, Problem> {
-    let actor = actor(on)?;
+    let actor = actor(operated, on)?;
     if !operated.running.shared().risk.lift(&actor) {
         return Err(problem(format!("there is no ban on {actor}")));
     }
@@ -115,7 +116,7 @@ pub(super) fn remove(operated: &Operated, on: &str) -> Result<Done, Problem> {
 }
 
 /// Whom a text names.
-pub(super) fn actor(text: &str) -> Result<Actor, Problem> {
+pub(super) fn actor(operated: &Operated, text: &str) -> Result<Actor, Problem> {
     let actor: Actor = text.parse().map_err(|error| problem(format!("`{}`: {error}", shown(text))))?;
     let mapped = match &actor {
         Actor::Network(ipnet::IpNet::V6(network)) => network.addr().to_ipv4_mapped().is_some(),
@@ -124,7 +125,15 @@ pub(super) fn actor(text: &str) -> Result<Actor, Problem> {
     if mapped {
         return Err(problem(format!("`{}`: write the IPv4 network", shown(text))));
     }
-    Ok(actor)
+    Ok(match actor {
+        // As requests bring it, however it is typed.
+        Actor::Principal { kind, id } => {
+            let snapshot = operated.running.shared().snapshot().load();
+            let id = snapshot.policy.spelling().id(kind, &id).into();
+            Actor::Principal { kind, id }
+        }
+        Actor::Network(_) => actor,
+    })
 }
 
 fn shown_ban(operated: &Operated, entry: &BanEntry) -> ShownBan {
@@ -142,8 +151,8 @@ fn shown_ban(operated: &Operated, entry: &BanEntry) -> ShownBan {
 }
 
 /// On whom a ban by hand is to be, until when and why.
-fn wanted(ban: &NewBan, now: Timestamp) -> Result<(Actor, Timestamp, String), Problem> {
-    let actor = actor(&ban.on)?;
+fn wanted(operated: &Operated, ban: &NewBan, now: Timestamp) -> Result<(Actor, Timestamp, String), Problem> {
+    let actor = actor(operated, &ban.on)?;
     let length = Duration::from_secs(ban.for_s);
     if length.is_zero() || length > LONGEST_BAN {
         return Err(problem("a ban lasts from a second to a year"));

@@ -35,9 +35,12 @@ pub(super) fn confirm(factors: &factoring::Factors, code: &FactorCode) -> Result
     Ok(FactorConfirmed { message, recovery: added.recovery })
 }
 
-/// Takes all away.
-pub(super) fn reset(factors: &factoring::Factors, on: &str) -> Result<Done, Problem> {
-    let count = ask(factors, on, |service| service.reset(on))?;
+/// Takes all away, also what was written down under the name that was typed while ids were compared otherwise.
+pub(super) fn reset(factors: &factoring::Factors, on: &str, as_compared: &str) -> Result<Done, Problem> {
+    let mut count = ask(factors, on, |service| service.reset(as_compared))?;
+    if on != as_compared {
+        count += ask(factors, on, |service| service.reset(on))?;
+    }
     Ok(Done { message: format!("{on} has no second factor any more; {count} were removed") })
 }
 

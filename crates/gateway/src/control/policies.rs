@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use jiff::Timestamp;
-use portcullis_admin::Told;
-use portcullis_admin::api::{DiffWanted, PolicyDiffered, PolicySide, PolicyText, Problem, ReplayDone, ReplayWanted};
+use portcullis_admin::api::{DiffWanted, PolicyDiffered, PolicySide, PolicyText, ReplayDone, ReplayWanted};
+use portcullis_admin::{Told, Untried};
 use portcullis_config::Loaded;
 use portcullis_history::{Filter, for_each_event};
 use portcullis_insight::replay::Replay;
@@ -30,16 +30,21 @@ fn turn() -> MutexGuard<'static, ()> {
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn read(operated: &Operated, side: &PolicySide) -> Result<Arc<Policy>, Problem> {
-    let in_force =
-        |loaded: Loaded| as_in_force(&operated.running, loaded, |work| work()).map(Arc::new).map_err(problem);
+fn read(operated: &Operated, side: &PolicySide) -> Result<Arc<Policy>, Untried> {
+    let in_force = |loaded: Loaded| {
+        let policy = as_in_force(&operated.running, loaded, |work| work());
+        policy.map(Arc::new).map_err(|error| Untried::Refused(problem(error)))
+    };
     let governing = || {
         let governing = operated.running.governing();
         governing.ok_or_else(|| problem("versions are kept in the store, and there is none: add `[store]`"))
     };
     match side {
         PolicySide::InForce => Ok(Arc::clone(&operated.running.shared().snapshot().load().policy)),
-        PolicySide::Policy(text) => in_force(compile(&operated.config, text).map_err(problem)?),
+        PolicySide::Policy(text) => {
+            let read = compile(&operated.config, text).map_err(|error| Untried::Invalid(problem(error)))?;
+            in_force(read)
+        }
         PolicySide::Version(n) => in_force(governing()?.loaded(*n).map_err(problem)?),
         PolicySide::Change(id) => in_force(governing()?.loaded_change(id).map_err(problem)?),
     }
@@ -55,7 +60,7 @@ fn name(side: &PolicySide) -> String {
 }
 
 /// How two differ.
-pub(super) fn differ(operated: &Operated, wanted: &DiffWanted) -> Result<PolicyDiffered, Problem> {
+pub(super) fn differ(operated: &Operated, wanted: &DiffWanted) -> Result<PolicyDiffered, Untried> {
     let now = moment("at", wanted.at.as_deref())?.unwrap_or_else(Timestamp::now);
     let _turn = turn();
     let compared = yielding("compare", Priority::Low, || {
@@ -63,7 +68,7 @@ pub(super) fn differ(operated: &Operated, wanted: &DiffWanted) -> Result<PolicyD
         let bounds = DiffBounds { reasons: wanted.reasons, ..DiffBounds::default() };
         let found = compare(&before, &after, now, &bounds);
         let (names, policies) = ([&*name(&wanted.before), &*name(&wanted.after)], [&*before, &*after]);
-        Ok(PolicyDiffered {
+        Ok::<_, Untried>(PolicyDiffered {
             text: for_people(names, policies, &found, now).trim_end().to_owned(),
             unchanged: found.classes.is_empty() && found.incomplete.is_empty(),
             report: to_report(names, policies, &found),
@@ -73,10 +78,10 @@ pub(super) fn differ(operated: &Operated, wanted: &DiffWanted) -> Result<PolicyD
 }
 
 /// What another policy would have done to the events of a time.
-pub(super) fn replay(operated: &Operated, wanted: &ReplayWanted) -> Result<ReplayDone, Problem> {
+pub(super) fn replay(operated: &Operated, wanted: &ReplayWanted) -> Result<ReplayDone, Untried> {
     let limit = wanted.limit.unwrap_or(SOME);
     if !(1..=MOST).contains(&limit) {
-        return Err(problem(format!("`limit` is from 1 to {MOST}")));
+        return Err(problem(format!("`limit` is from 1 to {MOST}")).into());
     }
     let since = moment("since", wanted.since.as_deref())?.or_else(|| a_day_before(Timestamp::now()));
     let filter = Filter { since, until: moment("until", wanted.until.as_deref())?, ..Filter::default() };
@@ -97,7 +102,7 @@ pub(super) fn replay(operated: &Operated, wanted: &ReplayWanted) -> Result<Repla
         if unreadable > 0 {
             replay.note_unreadable(unreadable);
         }
-        Ok::<_, Problem>((replay.finish(), more, trouble))
+        Ok::<_, Untried>((replay.finish(), more, trouble))
     })
     .map_err(problem)??;
     kept.note(&trouble);

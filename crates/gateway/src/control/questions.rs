@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use portcullis_admin::api::{Allowed, Explained, PolicyInForce, PolicyQuestion, Problem, SupposedRisk, Verdict};
+use portcullis_admin::api::{
+    Allowed, Explained, ListQuestion, Listed, PolicyInForce, PolicyQuestion, Problem, SupposedRisk, Verdict,
+};
 use portcullis_policy::{
     AccessRequest, Bans, CountryCode, Explanation, Policy, RiskLevel, StatedFacts, stated_principal,
 };
@@ -12,12 +14,15 @@ use serde_json::{Value, json};
 use super::archive::moment;
 use super::{Operated, problem, shown};
 use crate::answers::explanation::{limits_json, malformed_json, to_json};
-use crate::answers::supposed::{QuestionError, Supposed};
-use crate::answers::who_can;
+use crate::answers::supposed::{QuestionError, Stated, Supposed};
+use crate::answers::{listing, who_can};
 
 /// The most names of each kind that a question states, and the longest text of it.
 const MAX_NAMES: usize = 1_000;
 const MAX_TEXT: usize = 8 << 10;
+/// The most routes of one part of a list, and about how many bytes of them as JSON.
+const MOST_ROUTES: usize = 10_000;
+const MOST_BYTES: usize = 4 << 20;
 
 /// What is supposed, and by what it is judged.
 struct Judged {
@@ -83,7 +88,10 @@ impl Judged {
 /// The one in force, or the one that comes into force step by step where it decides for this caller.
 fn policy_for(snapshot: &Snapshot, facts: &StatedFacts, notes: &mut Vec<String>) -> Arc<Policy> {
     let Some(staged) = &snapshot.staged else { return Arc::clone(&snapshot.policy) };
-    let principal = facts.principal.as_ref().map(|(kind, id)| portcullis_policy::Principal::stated(*kind, id));
+    let principal = facts.principal.as_ref().map(|(kind, id)| {
+        let id = snapshot.policy.spelling().id(*kind, id);
+        portcullis_policy::Principal::stated(*kind, &id)
+    });
     let decides = staged.decides_for(principal.as_ref(), || facts.ip);
     let policy = if decides { &staged.policy } else { &snapshot.policy };
     notes.push(format!(
@@ -182,4 +190,58 @@ pub(super) fn who_can(operated: &Operated, question: &PolicyQuestion) -> Result<
     let mut notes = judged.notes;
     notes.push("what is lent for a time is no grant of the policy: `access list` has it".to_owned());
     Ok(Allowed { text, possible: who.is_possible(), report: Some(json!(report)), notes })
+}
+
+/// All that somebody may do, as the policy in force and what is lent now say. Bans are not looked at.
+pub(super) fn list(operated: &Operated, question: &ListQuestion) -> Result<Listed, Problem> {
+    let facts = stated(&question.clone().into())?;
+    if question.after.as_ref().is_some_and(|after| after.len() > MAX_TEXT) {
+        return Err(problem("`after` is the name of a route"));
+    }
+    let most = question.limit.map_or(MOST_ROUTES, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+    if !(1..=MOST_ROUTES).contains(&most) {
+        return Err(problem(format!("`limit` is from 1 to {MOST_ROUTES}")));
+    }
+    let shared = operated.running.shared();
+    let snapshot = shared.snapshot().load_full();
+    let mut notes = Vec::new();
+    let policy = policy_for(&snapshot, &facts, &mut notes);
+    let mut supposed = match Stated::of(&policy, &facts) {
+        Ok(stated) => stated,
+        Err(QuestionError::Usage(text) | QuestionError::Malformed(_, text)) => return Err(problem(text)),
+    };
+    supposed.locate_with(&shared.geo);
+    if let Some(principal) = supposed.principal.as_ref().filter(|_| facts.at.is_none()) {
+        let lent = shared.lending.of(principal, shared.clock.now());
+        notes.extend(lent.iter().map(|each| format!("lent until {:.0}: {}", each.until, each.gives)));
+        supposed.lend(lent);
+    }
+    notes.append(&mut supposed.remarks);
+    let (who, host) = (supposed.principal.as_ref(), supposed.host.as_deref());
+    let part = policy.list_after(who, host, &supposed.circumstances(), (question.after.as_deref(), most));
+    let (mut found, mut more) = part.ok_or_else(|| problem("`after` is the name of no route"))?;
+    let mut bytes = 0;
+    let mut route = Vec::new();
+    for each in &found.routes {
+        let shown = listing::route_json(each);
+        bytes += shown.to_string().len();
+        if bytes > MOST_BYTES && !route.is_empty() {
+            more = true;
+            break;
+        }
+        route.push(shown);
+    }
+    found.routes.truncate(route.len());
+    let principal = listing::name_of(who);
+    let text = listing::for_people(&principal, &found);
+    Ok(Listed {
+        permits_now: found.permits_now,
+        route,
+        omitted: u64::try_from(found.omitted).unwrap_or(u64::MAX),
+        more,
+        text,
+        notes,
+        policy: PolicyInForce { version: policy.version(), sha256: policy.sha256().to_owned() },
+        principal,
+    })
 }

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use portcullis_events::EventKind;
 use portcullis_governance::Hash;
 use portcullis_governance::power::{Asked, Power, PowerBook, PowerError, PowerState};
-use portcullis_policy::{Activation, ActivationRules, Lent};
+use portcullis_policy::{Activation, ActivationRules, Lent, Policy};
 use portcullis_proxy::lending::LentTo;
 
 use super::breaking::Wrong;
@@ -147,16 +147,16 @@ impl Lender {
                     let deadline = before.filter(|before| before.duration_since(deadline) < JITTER).unwrap_or(deadline);
                     deadlines.insert(power.n, deadline);
                     if deadline <= steady || until <= now.as_microsecond() {
-                        ended.extend(lent(power, until.min(now.as_microsecond()), Timestamp::MIN));
+                        ended.extend(lent(&policy, power, until.min(now.as_microsecond()), Timestamp::MIN));
                     } else {
                         given.insert(power.n);
-                        in_force.extend(lent(power, until, deadline));
+                        in_force.extend(lent(&policy, power, until, deadline));
                     }
                 }
                 PowerState::Ended { ended: at, .. } => {
                     let age = SignedDuration::from_micros(now.as_microsecond().saturating_sub(at));
                     if age <= REMEMBERED {
-                        ended.extend(lent(power, at, Timestamp::MIN));
+                        ended.extend(lent(&policy, power, at, Timestamp::MIN));
                     }
                 }
                 PowerState::Waiting { .. } | PowerState::Rejected { .. } | PowerState::Lapsed => {}
@@ -167,9 +167,10 @@ impl Lender {
     }
 }
 
-/// It as requests see it.
-fn lent(power: &Power, until: i64, deadline: Timestamp) -> Option<LentTo> {
+/// It as requests see it: of a principal under its id as it is compared, however whoever gave it spelled that.
+fn lent(policy: &Policy, power: &Power, until: i64, deadline: Timestamp) -> Option<LentTo> {
     let (kind, id) = principal(&power.asked.principal)?;
+    let id = policy.spelling().id(kind, id);
     let until = Timestamp::from_microsecond(until).ok()?;
     let activation = Activation { gives: Lent::parse(&power.asked.gives), until, note: shown::note(power).into() };
     Some(LentTo { kind, id: id.into(), activation, deadline })

@@ -114,7 +114,8 @@ impl OwnPages {
     ) -> Result<PageAnswer, PageRefusal> {
         let session = self.session_in_good_standing(visit)?;
         // Whoever comes with another credential than a session has none here.
-        let session = session.filter(|session| session.principal.reference() == principal.reference());
+        let is_its_own = |session: &Arc<Session>| session.principal.authentication == principal.authentication;
+        let session = session.filter(is_its_own);
         // And whoever sends the cookie of another host has taken it from there.
         let is_from_here = |session: &Arc<Session>| {
             session.host.as_deref().is_some_and(|host| host.eq_ignore_ascii_case(&visit.authority))

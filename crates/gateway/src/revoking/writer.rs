@@ -280,12 +280,27 @@ impl Writer {
         self.look()?;
         let Some(found) = self.in_force.all.find(what, Timestamp::now()) else { return Ok(None) };
         self.rows.remove(what.kind(), &what.name())?;
+        self.remove_other_spellings(what)?;
         // What is not written down of it is a part of what is in force, which another process may have made stricter; unless somebody has revoked it anew since.
         let mut unwritten = self.in_force.unwritten();
         if self.in_force.all.find(what, Timestamp::now()).is_some_and(|now| now == found) {
             unwritten.remove(what);
         }
         Ok(Some(found))
+    }
+
+    /// Rows of the same principal that were written while its id was compared otherwise: a restart would bring it back by them.
+    fn remove_other_spellings(&self, what: &Revoked) -> Result<(), StoreError> {
+        if self.in_force.all.spelling().is_exact() || !matches!(what, Revoked::Principal(..)) {
+            return Ok(());
+        }
+        for row in self.rows.follow()?.look()?.into_iter().flatten() {
+            let read = Revoked::parse(&row.what, &row.name);
+            if read.is_some_and(|read| self.in_force.all.as_compared(&read) == *what) {
+                self.rows.remove(&row.what, &row.name)?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -100,15 +100,40 @@ impl Authenticator {
     /// The principal with the groups of the directory that knows those of its provider, if one does; unless what it was verified by, in
     /// whatever way that was, counts no longer.
     fn grouped(&self, principal: Arc<Principal>, now: Timestamp) -> Authentication {
-        if let Err(refusal) = self.revocations.of_principal(&principal, now) {
-            let problem = refusal.by(Some(&principal.authentication.provider));
-            return Identity::Rejected(Box::new(Rejection::new(problem, Some(&principal.id)))).into();
+        if let Some(rejected) = self.revoked(&principal, now) {
+            return rejected.into();
         }
         let provider = &*principal.authentication.provider;
         let found = self.directories.iter().find_map(|directory| Some((directory, directory.prefix_of(provider)?)));
         match found {
-            None => Identity::Verified(principal).into(),
-            Some((directory, prefix)) => judged(directory.group(&principal, prefix, now)),
+            None => Identity::Verified(self.spelling.principal(principal)).into(),
+            Some((directory, prefix)) => self.judged(directory.group(&principal, prefix, now), &principal, now),
+        }
+    }
+
+    fn revoked(&self, principal: &Principal, now: Timestamp) -> Option<Identity> {
+        let refusal = self.revocations.of_principal(principal, now).err()?;
+        let problem = refusal.by(Some(&principal.authentication.provider));
+        Some(Identity::Rejected(Box::new(Rejection::new(problem, Some(&principal.id)))))
+    }
+
+    /// What follows from what a directory says of whom a credential calls so.
+    fn judged(&self, grouped: Grouped, claimed: &Principal, now: Timestamp) -> Authentication {
+        match grouped {
+            // The directory may know them by another name than the credential does, and that name may be revoked.
+            Grouped::Known(principal) if principal.id != claimed.id => {
+                self.revoked(&principal, now).unwrap_or(Identity::Verified(principal)).into()
+            }
+            Grouped::Known(principal) => Identity::Verified(principal).into(),
+            Grouped::Disabled(provider, id, detail) => {
+                let refusal = Refusal::new(CredentialProblemKind::Revoked, detail);
+                Identity::Rejected(Box::new(Rejection::new(refusal.by(Some(&provider)), Some(&id)))).into()
+            }
+            Grouped::Unavailable(detail) => Identity::Unavailable(Dependency::Directory, detail).into(),
+            Grouped::Awaited(groups, otherwise) => {
+                let otherwise = self.judged(*otherwise, claimed, now).settled();
+                Authentication::Awaited { awaited: Awaited::Groups(groups), otherwise }
+            }
         }
     }
 
@@ -152,21 +177,6 @@ impl Authenticator {
                 let refusal = Refusal::new(CredentialProblemKind::Ambiguous, detail);
                 Identity::Rejected(Box::new(Rejection::new(refusal.by(None), None))).into()
             }
-        }
-    }
-}
-
-/// What follows from what a directory says.
-fn judged(grouped: Grouped) -> Authentication {
-    match grouped {
-        Grouped::Known(principal) => Identity::Verified(principal).into(),
-        Grouped::Disabled(provider, id, detail) => {
-            let refusal = Refusal::new(CredentialProblemKind::Revoked, detail);
-            Identity::Rejected(Box::new(Rejection::new(refusal.by(Some(&provider)), Some(&id)))).into()
-        }
-        Grouped::Unavailable(detail) => Identity::Unavailable(Dependency::Directory, detail).into(),
-        Grouped::Awaited(groups, otherwise) => {
-            Authentication::Awaited { awaited: Awaited::Groups(groups), otherwise: judged(*otherwise).settled() }
         }
     }
 }

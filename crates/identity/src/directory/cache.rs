@@ -282,29 +282,27 @@ impl Subject {
 impl Known {
     fn lifetime(&self, settings: &LdapDirectory) -> Duration {
         match self.verdict {
-            Verdict::Found(_) | Verdict::Disabled => settings.refresh,
+            Verdict::Found { .. } | Verdict::Disabled => settings.refresh,
             Verdict::NotFound | Verdict::Unusable(_) => settings.negative,
         }
     }
 
-    /// The principal with the groups that were found, and with where they are from.
-    pub(super) fn merged(&self, principal: &Arc<Principal>, directory: &Arc<str>) -> Arc<Principal> {
-        let Verdict::Found(groups) = &self.verdict else { return Arc::clone(principal) };
+    /// What `name` makes of the principal; made once for the requests of one token.
+    pub(super) fn merged(
+        &self,
+        principal: &Arc<Principal>,
+        name: impl FnOnce(&Principal) -> Result<Principal, String>,
+    ) -> Result<Arc<Principal>, String> {
         if let Some(last) = &*self.merged.load()
             && Arc::ptr_eq(&last.0, principal)
         {
-            return Arc::clone(&last.1);
+            return Ok(Arc::clone(&last.1));
         }
-        let mut with = Principal::clone(principal);
-        with.directory = Some(Arc::clone(directory));
-        for group in groups {
-            if !with.groups.contains(group) {
-                with.groups.push(group.clone());
-            }
-        }
-        let with = Arc::new(with);
-        self.merged.store(Some(Arc::new((Arc::clone(principal), Arc::clone(&with)))));
-        with
+        let named = name(principal)?;
+        // Who is not found stays as the provider made them.
+        let named = if named == **principal { Arc::clone(principal) } else { Arc::new(named) };
+        self.merged.store(Some(Arc::new((Arc::clone(principal), Arc::clone(&named)))));
+        Ok(named)
     }
 }
 

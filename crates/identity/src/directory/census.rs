@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use portcullis_ldap::{Connection, Filter, LdapError, Scope, Search, Variable};
+use portcullis_policy::Spelling;
 use tokio::time::timeout;
 
 use super::keep::Bound;
@@ -58,7 +59,7 @@ pub async fn census(
     groups: &[String],
     census: &mut Census,
 ) -> Result<(), String> {
-    let directory = Directory::new(settings, Vec::new(), [settings.prefix.as_str()]);
+    let directory = Directory::new(settings, Vec::new(), [settings.prefix.as_str()], &Spelling::default());
     let mut open = directory.open().await.map_err(|closed| closed.message)?;
     let by_email = settings.user_filter.uses(Variable::Email)
         || settings.account_filter.as_ref().is_some_and(|filter| filter.uses(Variable::Email));
@@ -93,7 +94,7 @@ impl Directory {
             email: None,
         };
         Ok(match lookup.account(&mut open.connection).await? {
-            Verdict::Found(_) => Standing::There,
+            Verdict::Found { .. } => Standing::There,
             Verdict::NotFound => Standing::Absent,
             Verdict::Disabled => Standing::Disabled,
             Verdict::Unusable(_) => Standing::Unclear,

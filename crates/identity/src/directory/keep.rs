@@ -183,7 +183,7 @@ impl Directory {
 
     fn count(&self, verdict: &Verdict) {
         let count = match verdict {
-            Verdict::Found(_) => &self.counts.found,
+            Verdict::Found { .. } => &self.counts.found,
             Verdict::NotFound => &self.counts.not_found,
             Verdict::Disabled => &self.counts.disabled,
             Verdict::Unusable(_) => &self.counts.unusable,

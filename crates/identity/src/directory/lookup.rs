@@ -4,8 +4,9 @@ use std::collections::HashSet;
 
 use portcullis_ldap::{Connection, Entry, Filter, LdapError, Scope, Search};
 use portcullis_policy::GroupClaim;
+use portcullis_policy::spelling::folded;
 
-use super::{GroupName, Membership, Nested, Verdict};
+use super::{GroupName, Membership, Nested, PrincipalId, Verdict};
 use crate::claims::is_sound;
 use crate::namespace::Namespace;
 use crate::refusal::excerpt;
@@ -21,6 +22,7 @@ const NO_ATTRIBUTES: &str = "1.1";
 const GUID: &str = "objectGUID";
 
 /// Who is looked up, and how.
+#[derive(Clone, Copy)]
 pub(super) struct Lookup<'l> {
     pub(super) settings: &'l LdapDirectory,
     pub(super) namespace: &'l Namespace,
@@ -39,6 +41,15 @@ enum Stop {
 impl From<LdapError> for Stop {
     fn from(error: LdapError) -> Self {
         Self::Ldap(error)
+    }
+}
+
+const SEVERAL: &str = "more than one entry matches";
+
+fn several(error: LdapError) -> Stop {
+    match error {
+        LdapError::TooMany(_) => Stop::Unusable(SEVERAL.to_owned()),
+        other => Stop::Ldap(other),
     }
 }
 
@@ -62,23 +73,32 @@ impl Lookup<'_> {
 
     /// The same without the groups: whoever is found is in none.
     pub(super) async fn account(&self, connection: &mut Connection) -> Result<Verdict, LdapError> {
-        let found = self.entry(connection, NO_ATTRIBUTES).await;
-        settled(found.map(|entry| entry.map_or_else(|verdict| verdict, |_| Verdict::Found(Vec::new()))))
+        let found = self.entry(connection, &[NO_ATTRIBUTES]).await;
+        let there = |_| Verdict::Found { id: None, groups: Vec::new() };
+        settled(found.map(|entry| entry.map_or_else(|verdict| verdict, there)))
     }
 
-    /// The entry with this attribute, if its account counts, or the verdict that there is without groups.
-    async fn entry(&self, connection: &mut Connection, wanted: &str) -> Result<Result<Entry, Verdict>, Stop> {
+    /// The entry with these attributes, if its account counts, or the verdict that there is without groups.
+    async fn entry(&self, connection: &mut Connection, wanted: &[&str]) -> Result<Result<Entry, Verdict>, Stop> {
         let whole = (&*self.settings.base, Scope::Subtree);
+        let filter = &self.settings.user_filter;
         // One more than there may be, so that the search ends and the connection stays good.
-        let found = self.search(connection, whole, &self.settings.user_filter, &[], &[wanted], 16).await;
-        let found = found.map_err(|error| match error {
-            LdapError::TooMany(_) => Stop::Unusable("more than one entry matches".to_owned()),
-            other => Stop::Ldap(other),
-        })?;
+        let found = self.search(connection, whole, filter, &[], wanted, 16).await.map_err(several)?;
         let entry = match <[Entry; 1]>::try_from(found) {
             Ok([entry]) => entry,
-            Err(found) if found.is_empty() => return Ok(Err(Verdict::NotFound)),
-            Err(_) => return Err(Stop::Unusable("more than one entry matches".to_owned())),
+            Err(found) if found.is_empty() => {
+                let id = folded(self.id);
+                if self.ignores_case() && id != self.id {
+                    // To a directory that ignores case nobody else is there, either.
+                    let as_compared = Lookup { id: &id, ..*self };
+                    let others = as_compared.search(connection, whole, filter, &[], &[NO_ATTRIBUTES], 16).await;
+                    if !others.map_err(several)?.is_empty() {
+                        return Err(self.heeds_case());
+                    }
+                }
+                return Ok(Err(Verdict::NotFound));
+            }
+            Err(_) => return Err(Stop::Unusable(SEVERAL.to_owned())),
         };
         if let Some(filter) = &self.settings.account_filter {
             let itself = (&*entry.dn, Scope::Base);
@@ -89,15 +109,73 @@ impl Lookup<'_> {
         Ok(Ok(entry))
     }
 
-    async fn verdict(&self, connection: &mut Connection) -> Result<Verdict, Stop> {
-        let wanted = match &self.settings.membership {
-            Membership::Attribute(attribute) => &**attribute,
-            Membership::Search { .. } => NO_ATTRIBUTES,
+    fn ignores_case(&self) -> bool {
+        self.settings.id_ignores_case && self.settings.id != PrincipalId::Claimed
+    }
+
+    fn heeds_case(&self) -> Stop {
+        let id = excerpt(self.id);
+        Stop::Unusable(format!(
+            "another entry than that of {id} is found under it in small letters: write `id_case = \"exact\"`"
+        ))
+    }
+
+    /// The id of whoever has this entry, as ids are compared: what the entry says, however it was asked for. Nobody else has it.
+    async fn id_of(&self, connection: &mut Connection, entry: &Entry) -> Result<Option<Box<str>>, Stop> {
+        let attribute = match &self.settings.id {
+            PrincipalId::Claimed => return Ok(None),
+            PrincipalId::Dn => None,
+            PrincipalId::Attribute(attribute) => Some(&**attribute),
         };
-        let entry = match self.entry(connection, wanted).await? {
+        let unusable = |why: &str| {
+            let attribute = attribute.unwrap_or("dn");
+            Stop::Unusable(format!("the entry of {} {why} of `{attribute}` (`id_attribute`)", excerpt(self.id)))
+        };
+        let id = match attribute.map(|attribute| entry.values(attribute)) {
+            None => entry.dn.clone(),
+            Some([id]) => String::from_utf8(id.clone()).map_err(|_| unusable("has a value that is not UTF-8"))?,
+            Some([]) => return Err(unusable("has no value that can be read")),
+            // Of several names none is chosen: a rule may name any of them.
+            Some(_) => return Err(unusable("has several values")),
+        };
+        let as_compared = if self.ignores_case() { folded(&id) } else { id.clone() };
+        if as_compared.is_empty() || !is_sound(&as_compared) {
+            return Err(unusable("has a value that is empty, longer than 256 bytes or has a control character"));
+        }
+        let Some(attribute) = attribute else { return Ok(Some(as_compared.into())) };
+        // Found by this very value, and it alone.
+        let is_shown = as_compared == self.id && self.settings.user_filter.id_attribute() == Some(attribute);
+        if !is_shown {
+            let text = format!("({attribute}={{id}})");
+            let filter = Filter::parse(&text).map_err(|error| Stop::Unusable(error.to_string()))?;
+            let asked = Lookup { id: &as_compared, ..*self };
+            let whole = (&*self.settings.base, Scope::Subtree);
+            let same = asked.search(connection, whole, &filter, &[], &[NO_ATTRIBUTES], 16).await;
+            match same.map_err(several)?.as_slice() {
+                [same] if same.dn == entry.dn => {}
+                [] | [_] if as_compared != id => return Err(self.heeds_case()),
+                _ => return Err(unusable("shares its value with another, or is not found by it:")),
+            }
+        }
+        Ok(Some(as_compared.into()))
+    }
+
+    async fn verdict(&self, connection: &mut Connection) -> Result<Verdict, Stop> {
+        let mut wanted = Vec::new();
+        if let Membership::Attribute(attribute) = &self.settings.membership {
+            wanted.push(&**attribute);
+        }
+        if let PrincipalId::Attribute(attribute) = &self.settings.id {
+            wanted.push(&**attribute);
+        }
+        if wanted.is_empty() {
+            wanted.push(NO_ATTRIBUTES);
+        }
+        let entry = match self.entry(connection, &wanted).await? {
             Ok(entry) => entry,
             Err(verdict) => return Ok(verdict),
         };
+        let id = self.id_of(connection, &entry).await?;
         let whole = (&*self.settings.base, Scope::Subtree);
         let mut groups = Groups { lookup: self, seen: HashSet::new(), claims: Vec::new() };
         match &self.settings.membership {
@@ -114,7 +192,7 @@ impl Lookup<'_> {
             }
             Membership::Attribute(attribute) => groups.follow(connection, &entry, attribute).await?,
         }
-        Ok(Verdict::Found(groups.claims))
+        Ok(Verdict::Found { id, groups: groups.claims })
     }
 
     fn follows_by_rule(&self) -> bool {
@@ -162,7 +240,8 @@ impl Lookup<'_> {
 /// The groups of one principal.
 struct Groups<'l> {
     lookup: &'l Lookup<'l>,
-    /// The distinguished names of those that were met, without case: groups may be in each other.
+    /// The distinguished names of those that were met, without case: groups may be in each other. Two that are one and look different are asked
+    /// twice, and bounded by the number of groups.
     seen: HashSet<String>,
     claims: Vec<GroupClaim>,
 }
@@ -286,12 +365,6 @@ fn names_in(entry: &Entry, attribute: &str) -> Result<Vec<String>, Stop> {
     }
     let names = entry.values(attribute).iter().map(|name| String::from_utf8(name.clone()));
     names.collect::<Result<_, _>>().map_err(|_| Stop::Unusable("a group's name is not UTF-8".to_owned()))
-}
-
-/// Names that differ in case alone are one name to nearly every server. Two that are one and look different are asked twice, and bounded
-/// by the number of groups.
-fn folded(dn: &str) -> String {
-    dn.to_lowercase()
 }
 
 /// The text of a GUID (MS-DTYP section 2.3.4.3): its first three parts come in little-endian order.

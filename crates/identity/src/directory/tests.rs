@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
 use portcullis_ldap::{Filter, Server};
-use portcullis_policy::GroupClaim;
+use portcullis_policy::{GroupClaim, PrincipalKind};
 
 use super::*;
 
@@ -19,6 +19,8 @@ pub(super) fn settings() -> LdapDirectory {
         bind: Some(Bind { dn: "cn=reader".into(), password: "hunter2".into() }),
         base: "dc=test".into(),
         user_filter: Filter::parse("(uid={id})").unwrap(),
+        id: PrincipalId::Attribute("uid".into()),
+        id_ignores_case: true,
         account_filter: None,
         membership: Membership::Attribute("memberOf".into()),
         nested: Nested::Auto,
@@ -37,7 +39,15 @@ pub(super) fn settings() -> LdapDirectory {
 }
 
 fn directory(settings: &LdapDirectory) -> Directory {
-    Directory::new(settings, vec![("login".into(), "corp:".into())], [""])
+    Directory::new(settings, vec![("login".into(), "corp:".into())], ["", "corp:", "corp:keys:"], &spelling())
+}
+
+fn spelling() -> Spelling {
+    Spelling::new([(PrincipalKind::User, "corp:", true)])
+}
+
+fn found(groups: Vec<GroupClaim>) -> Verdict {
+    Verdict::Found { id: None, groups }
 }
 
 fn at(second: i64) -> Timestamp {
@@ -82,7 +92,7 @@ fn what_was_found_serves_for_refresh_and_stands_in_for_max_stale() {
     let directory = directory(&settings());
     let unknown = "wait, or unknown: the groups of the directory people are not known: it has not answered yet";
     assert_eq!(asked(&directory, "zoe", 0), unknown);
-    answer(&directory, Verdict::Found(vec![group("a"), group("b")]), 0);
+    answer(&directory, found(vec![group("a"), group("b")]), 0);
     for (second, expected) in [
         (0, "a,b"),
         (99, "a,b"),
@@ -121,15 +131,15 @@ fn the_directory_is_named_and_the_principal_is_made_once() {
     let directory = directory(&settings());
     let zoe = Arc::new(Principal { groups: vec![group("a")], ..Principal::user("corp:zoe") });
     assert!(matches!(directory.group(&zoe, "corp:", at(0)), Grouped::Awaited(..)));
-    answer(&directory, Verdict::Found(vec![group("a"), group("b")]), 0);
-    let found = || match directory.group(&zoe, "corp:", at(1)) {
+    answer(&directory, found(vec![group("a"), group("b")]), 0);
+    let known = || match directory.group(&zoe, "corp:", at(1)) {
         Grouped::Known(principal) => principal,
         other => panic!("{other:?}"),
     };
-    let first = found();
+    let first = known();
     assert_eq!(first.groups, [group("a"), group("b")]);
     assert_eq!(first.directory.as_deref(), Some("people"));
-    assert!(Arc::ptr_eq(&first, &found()));
+    assert!(Arc::ptr_eq(&first, &known()));
     // The directory is asked about zoe, whatever the provider puts before her id.
     assert_eq!(directory.cache.get("zoe").map(|subject| subject.id.clone()), Some("zoe".into()));
     // Who is not found stays as the provider made them.
@@ -182,7 +192,7 @@ fn what_is_in_use_is_looked_up_ahead_and_what_is_not_is_not() {
     let directory = directory(&settings);
     for id in ["zoe", "max"] {
         asked(&directory, id, 0);
-        answer(&directory, Verdict::Found(Vec::new()), 0);
+        answer(&directory, found(Vec::new()), 0);
     }
     asked(&directory, "zoe", 50);
     let ahead = |second: i64| {
@@ -193,7 +203,7 @@ fn what_is_in_use_is_looked_up_ahead_and_what_is_not_is_not() {
     // Somebody who comes too late waits for that one.
     assert_eq!(asked(&directory, "zoe", 100), "wait, or ");
     assert_eq!(directory.report().waiting, 1);
-    answer(&directory, Verdict::Found(vec![group("new")]), 76);
+    answer(&directory, found(vec![group("new")]), 76);
     assert_eq!(asked(&directory, "zoe", 100), "new");
 }
 
@@ -204,7 +214,7 @@ fn who_was_seen_longest_ago_is_forgotten_first() {
     for (second, id) in ["a", "b", "c", "d", "e"].into_iter().enumerate() {
         let second = i64::try_from(second).unwrap();
         asked(&directory, id, second);
-        answer(&directory, Verdict::Found(Vec::new()), second);
+        answer(&directory, found(Vec::new()), second);
     }
     asked(&directory, "a", 10);
     assert!(directory.cache.is_over());
@@ -239,6 +249,56 @@ fn what_was_found_goes_on_only_in_the_same_directory() {
     let other = LdapDirectory { base: "dc=other".into(), ..settings() };
     assert!(directory(&settings()).serves(&directory(&settings())));
     assert!(!directory(&settings()).serves(&directory(&other)));
-    let elsewhere = Directory::new(&settings(), vec![("login".into(), "".into())], [""]);
+    let elsewhere = Directory::new(&settings(), vec![("login".into(), "".into())], [""], &spelling());
     assert!(!directory(&settings()).serves(&elsewhere));
+}
+
+#[test]
+fn a_principal_has_the_id_that_its_entry_has_however_it_is_called() {
+    let directory = directory(&settings());
+    let check = |who: Principal, entry: Option<&str>, expected: &str| {
+        let (id, who) = (who.id.clone(), Arc::new(who));
+        directory.group(&who, "corp:", at(0));
+        answer(
+            &directory,
+            match entry {
+                Some(entry) => Verdict::Found { id: Some(entry.into()), groups: vec![group("staff")] },
+                None => Verdict::NotFound,
+            },
+            0,
+        );
+        let is_same = |grouped: Grouped| match grouped {
+            Grouped::Known(principal) => principal.id.to_string(),
+            other => format!("{other:?}"),
+        };
+        let found = is_same(directory.group(&who, "corp:", at(1)));
+        assert!(found.contains(expected), "{id}: {found}");
+        // What was made of them is kept for the next request of the same token.
+        assert_eq!(is_same(directory.group(&who, "corp:", at(2))), found);
+    };
+    let by = |method, id: &str| {
+        Principal::proven(PrincipalKind::User, id, portcullis_policy::Authentication::by(method, "login"))
+    };
+    check(Principal::user("corp:Zoe"), Some("zoe"), "corp:zoe");
+    check(Principal::user("corp:zo\u{e9}"), Some("zoe"), "corp:zoe");
+    check(Principal::user("corp:max"), Some("max"), "corp:max");
+    check(Principal::user("corp:Nobody"), None, "corp:nobody");
+    check(by(AuthenticationMethod::ApiKey, "corp:Robot"), Some("robot"), "corp:Robot");
+    // Neither the directory nor the letters of a claim make somebody another provider's.
+    check(Principal::user("corp:eve"), Some("keys:ci"), "prefix `corp:keys:` of another provider");
+    check(Principal::user("corp:KEYS:ci"), None, "prefix `corp:keys:` of another provider");
+}
+
+#[test]
+fn an_id_that_heeds_case_stays_as_it_is_written() {
+    let settings = LdapDirectory { id_ignores_case: false, ..settings() };
+    let directory = Directory::new(&settings, vec![("login".into(), "corp:".into())], ["corp:"], &Spelling::default());
+    for (verdict, expected) in [
+        (Verdict::NotFound, "corp:Zoe"),
+        (Verdict::Found { id: Some("Zoe".into()), groups: Vec::new() }, "corp:Zoe"),
+        (Verdict::Found { id: Some("Zed".into()), groups: Vec::new() }, "corp:Zed"),
+    ] {
+        let named = directory.named(&Principal::user("corp:Zoe"), &verdict, "corp:").unwrap();
+        assert_eq!(&*named.id, expected);
+    }
 }

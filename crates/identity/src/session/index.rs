@@ -1,6 +1,9 @@
 //! Which sessions somebody has, and which of them a provider means by a `sid`: those that were not ended.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
+
+use portcullis_policy::{Principal, Spelling};
 
 use super::id::SessionKey;
 use super::record::Session;
@@ -10,6 +13,8 @@ use super::table::SessionBounds;
 #[derive(Debug, Default)]
 pub(super) struct Index {
     pub(super) bounds: SessionBounds,
+    /// How the ids of principals are compared.
+    pub(super) spelling: Spelling,
     /// By principal, as a policy writes it.
     principals: HashMap<Box<str>, Vec<SessionKey>>,
     /// By provider and `sid`. Whoever wants to end one by it, signed or not, has no table walked for that.
@@ -17,6 +22,13 @@ pub(super) struct Index {
 }
 
 impl Index {
+    /// Has the principal called by its id as it is compared.
+    pub(super) fn spell(&self, principal: &mut Principal) {
+        if let Cow::Owned(id) = self.spelling.id(principal.kind, &principal.id) {
+            principal.id = id.into();
+        }
+    }
+
     pub(super) fn insert(&mut self, session: &Session) {
         self.principals.entry(session.principal.reference().into()).or_default().push(session.key);
         if let Some(name) = sid_of(session) {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use papaya::HashMap as SharedMap;
-use portcullis_policy::{AuthenticationMethod, Principal};
+use portcullis_policy::{AuthenticationMethod, Principal, Spelling};
 
 use crate::session::id::{SessionId, SessionKey};
 use crate::session::index::Index;
@@ -95,6 +95,11 @@ impl Sessions {
         self.index().bounds = bounds;
     }
 
+    /// Calls those who log in from now on by their ids as they are compared.
+    pub fn respell(&self, spelling: &Spelling) {
+        self.index().spelling = spelling.clone();
+    }
+
     /// From now on what changes goes there, too. The first one counts.
     pub fn keep_in(&self, store: Arc<dyn SessionStore>) {
         let _ = self.store.set(store);
@@ -126,9 +131,10 @@ impl Sessions {
     ///
     /// # Errors
     /// [`NoSession`]
-    pub fn open(&self, opening: Opening, now: Timestamp) -> Result<(SessionId, Arc<Session>, Written), NoSession> {
+    pub fn open(&self, mut opening: Opening, now: Timestamp) -> Result<(SessionId, Arc<Session>, Written), NoSession> {
         let id = SessionId::random().ok_or(NoSession::NoRandomness)?;
         let mut index = self.index();
+        index.spell(&mut opening.principal);
         if self.table.len() >= index.bounds.most {
             self.drop_over(&mut index, now, true);
         }
@@ -151,7 +157,8 @@ impl Sessions {
     }
 
     /// What the session's provider says of its holder now; `None` where it does not hold any more.
-    pub fn renew(&self, key: &SessionKey, principal: Principal, now: Timestamp) -> Option<(Arc<Session>, Written)> {
+    pub fn renew(&self, key: &SessionKey, mut principal: Principal, now: Timestamp) -> Option<(Arc<Session>, Written)> {
+        self.index().spell(&mut principal);
         self.exchange(key, now, |session| session.renewed(principal))
     }
 
@@ -226,7 +233,9 @@ impl Sessions {
 
     /// Ends all sessions of a principal, as a policy writes it.
     pub fn revoke_principal(&self, principal: &str) -> (Vec<String>, Written) {
-        self.end_all(|session| session.principal.reference() == principal, EndCause::Revoked)
+        let spelling = self.index().spelling.clone();
+        let principal = spelling.name(principal);
+        self.end_all(|session| spelling.name(&session.principal.reference()) == principal, EndCause::Revoked)
     }
 
     /// Ends what a provider says is over: its session `sid` where it names one, else all of its subject (OpenID Connect Back-Channel Logout 1.0,
@@ -259,7 +268,8 @@ impl Sessions {
         let mut count = 0;
         for saved in saved {
             match Session::restored(&saved) {
-                Ok(session) if session.is_in_time(now) && self.table.len() < index.bounds.most => {
+                Ok(mut session) if session.is_in_time(now) && self.table.len() < index.bounds.most => {
+                    session.principal = index.spelling.principal(session.principal);
                     self.insert(&mut index, &Arc::new(session));
                     count += 1;
                 }

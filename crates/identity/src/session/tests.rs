@@ -202,6 +202,20 @@ fn a_rotated_session_has_one_id() {
     assert_eq!(found(&sessions, &new, 12), "Revoked");
 }
 
+/// Somebody who logs in under another spelling is nobody else, and an operator ends what they have however either is typed.
+#[test]
+fn whoever_logs_in_is_called_as_ids_are_compared() {
+    let sessions = sessions(100);
+    let kept_before = sessions.open(opening("ZOE", None), at(0)).unwrap();
+    sessions.respell(&portcullis_policy::Spelling::new([(portcullis_policy::PrincipalKind::User, "corp:", true)]));
+    let (id, session, _) = sessions.open(opening("Zoe", None), at(0)).unwrap();
+    assert_eq!((session.principal.reference().as_str(), &*session.subject), ("user:corp:zoe", "Zoe"));
+    let (renewed, _) = sessions.renew(&session.key, opening("zOE", None).principal, at(1)).unwrap();
+    assert_eq!(renewed.principal.reference(), "user:corp:zoe");
+    assert_eq!(sessions.revoke_principal("user:corp:zOe").0.len(), 2);
+    assert_eq!((found(&sessions, &id, 2), found(&sessions, &kept_before.0, 2)), ("Revoked".into(), "Revoked".into()));
+}
+
 #[test]
 fn what_goes_on_follows_a_new_id_and_not_what_was_shown_for_it() {
     let sessions = sessions(10);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use portcullis_ldap::{Filter, Server};
 use rustls_pki_types::CertificateDer;
 
-use super::{Bind, GroupName, Membership, Nested};
+use super::{Bind, GroupName, Membership, Nested, PrincipalId};
 
 /// `[[identity.ldap]]`
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +27,10 @@ pub struct LdapDirectory {
     pub base: Box<str>,
     /// Finds the one entry of a principal.
     pub user_filter: Filter,
+    /// What the id of a principal is that is found.
+    pub id: PrincipalId,
+    /// Two ids that differ in case alone are one: to nearly every attribute that people are named by they are (`caseIgnoreMatch`, RFC 4517).
+    pub id_ignores_case: bool,
     /// An entry that it does not match is an account that does not count.
     pub account_filter: Option<Filter>,
     /// Where groups are.

@@ -110,10 +110,11 @@ impl<'p> Replay<'p> {
     /// What was found.
     pub fn finish(self) -> Stamped<Replayed> {
         let [present, candidate] = self.policies;
+        let present = PolicyId { version: self.version, ..PolicyId::of(present) };
         Stamped::new(Replayed {
             schema: SCHEMA,
-            present: PolicyId { version: self.version, ..PolicyId::of(present) },
-            candidate: PolicyId::of(candidate),
+            candidate: PolicyId::of_candidate(candidate, &present),
+            present,
             lines: self.lines,
             since: self.span.map(|(first, _)| first.to_string()),
             until: self.span.map(|(_, last)| last.to_string()),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use portcullis_policy::{
-    AuthenticationMethod, CredentialScope, Decision, KeptIdentity, KeptRequest, Outcome, Principal,
+    AuthenticationMethod, CredentialScope, Decision, KeptIdentity, KeptRequest, Outcome, PolicyDraft, Principal,
 };
 
 use super::*;
@@ -252,4 +252,19 @@ fn a_version_that_nobody_knows_is_none() {
         serde_json::to_value(replay.finish()).unwrap()["present"]["version"].clone()
     };
     assert_eq!((version(None), version(Some(12))), (serde_json::Value::Null, serde_json::json!(12)));
+}
+
+/// What is sent along calls itself the first version, whatever it is.
+#[test]
+fn a_candidate_has_no_version_unless_it_is_the_present_policy() {
+    let of = |sha256: &str| PolicyDraft { sha256: sha256.into(), ..draft() };
+    let (present, other) = (compiled(&of("aa")), compiled(&of("bb")));
+    let versions = |candidate: &Policy, version: Option<u64>| {
+        let report = Replay::new(&present, candidate).with_version(version).finish().report;
+        assert_eq!(report.candidate.sha256, candidate.sha256());
+        (report.present.version, report.candidate.version)
+    };
+    assert_eq!(versions(&other, Some(7)), (Some(7), None));
+    assert_eq!(versions(&present, Some(7)), (Some(7), Some(7)));
+    assert_eq!(versions(&other, None), (None, None));
 }

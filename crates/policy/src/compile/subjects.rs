@@ -146,6 +146,7 @@ impl SubjectsBuilder {
         assignments: &[Assignment],
         denies: &[(Deny, Box<[SubjectId]>, Scope)],
         reserved: Option<RouteId>,
+        spelling: Spelling,
     ) -> Subjects {
         let mut held: BTreeMap<SubjectId, Vec<(Option<RouteId>, AssignmentId)>> = BTreeMap::new();
         for (assignment, id) in assignments.iter().zip(0u32..) {
@@ -162,7 +163,7 @@ impl SubjectsBuilder {
             }
         }
         let denied = denies.iter().map(|(_, principals, _)| principals.clone()).collect();
-        let mut subjects = Subjects { denied, ..Subjects::default() };
+        let mut subjects = Subjects { denied, spelling, ..Subjects::default() };
         let mut members = self.members();
         let closures = closures.into_iter().chain(std::iter::repeat_with(Box::default));
         for ((index, (name, declared, _)), groups) in self.entries.iter().enumerate().zip(closures) {

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use super::rules::{LocalKey, LocalRules, Side};
 use super::*;
 use crate::principal::{CredentialProblem, CredentialProblemKind, Device, GroupClaim};
+use crate::spelling::Spelling;
 
 /// A class of verified callers without groups and directly held roles.
 #[derive(Debug, Clone)]
@@ -25,9 +26,10 @@ impl CallerClass {
     }
 }
 
-/// The class of a principal.
-pub(super) fn caller_of(classes: &[CallerClass], who: &Principal) -> Option<usize> {
+/// The class of a principal, whose ids are compared so.
+pub(super) fn caller_of(classes: &[CallerClass], who: &Principal, spelling: &Spelling) -> Option<usize> {
     let name = who.reference();
+    let name = spelling.name(&name);
     let named = classes.iter().position(|class| class.names.contains(&*name));
     named.or_else(|| classes.iter().position(|class| class.names.is_empty() && class.principal.kind == who.kind))
 }

@@ -174,7 +174,7 @@ impl Axes {
             IdentityFact::Anonymous => (0, None),
             IdentityFact::Rejected(_) => (1, None),
             IdentityFact::Unavailable(_) => (2, None),
-            IdentityFact::Verified(who) => (caller_of(&self.callers, who)?, Some(who)),
+            IdentityFact::Verified(who) => (caller_of(&self.callers, who, policies[1].spelling())?, Some(who)),
         };
         let (device, strength) = match who {
             None => (0, 0),

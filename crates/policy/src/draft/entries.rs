@@ -29,6 +29,7 @@ impl PolicyDraft {
             exclusives,
             risk,
             step_up,
+            spelling: _,
         } = self;
         let mut entries = BTreeSet::from([format!("{risk:?}"), format!("{step_up:?}")]);
         entries.extend(routes.iter().map(|each| unplaced(each, RouteDraft::forget)));

@@ -114,8 +114,35 @@ impl Policy {
     /// assert!(!listing.permits_now);
     /// ```
     pub fn list(&self, who: Option<&Principal>, host: Option<&str>, circumstances: &Circumstances<'_>) -> Listing {
-        let mut routes = Vec::new();
-        let mut tally = Tally { left: MOST_ENTRIES, omitted: 0, permits_now: false };
+        self.list_from(who, host, circumstances, 0, usize::MAX).0
+    }
+
+    /// A part of it: at most `most` of those routes that come after the one of this name, and whether others come after them. `None`: there is no
+    /// such route. `permits_now` is of all routes, and the bound of entries that of this part.
+    pub fn list_after(
+        &self,
+        who: Option<&Principal>,
+        host: Option<&str>,
+        circumstances: &Circumstances<'_>,
+        (after, most): (Option<&str>, usize),
+    ) -> Option<(Listing, bool)> {
+        let first = match after {
+            None => 0,
+            Some(name) => self.route_names.iter().position(|each| **each == *name)? + 1,
+        };
+        Some(self.list_from(who, host, circumstances, first, most))
+    }
+
+    fn list_from(
+        &self,
+        who: Option<&Principal>,
+        host: Option<&str>,
+        circumstances: &Circumstances<'_>,
+        first: usize,
+        most: usize,
+    ) -> (Listing, bool) {
+        let (mut routes, mut more) = (Vec::new(), false);
+        let mut tally = Tally { left: MOST_ENTRIES, omitted: 0, permits_now: false, writes: true };
         let entries = self.routes.entries(self.route_names.len());
         let path = CanonicalPath::root();
         for (route, mut entries) in (0u32..).map(RouteId).zip(entries) {
@@ -133,9 +160,17 @@ impl Policy {
                 actions: ActionsOnRoute::new(self, entries),
                 view: &view,
             };
-            routes.push(asked.list(resource, &mut tally));
+            tally.writes = route.index() >= first && routes.len() < most;
+            more |= route.index() >= first && !tally.writes;
+            if !tally.writes && tally.permits_now {
+                continue;
+            }
+            let listed = asked.list(resource, &mut tally);
+            if tally.writes {
+                routes.push(listed);
+            }
         }
-        Listing { routes, omitted: tally.omitted, permits_now: tally.permits_now }
+        (Listing { routes, omitted: tally.omitted, permits_now: tally.permits_now }, more)
     }
 }
 
@@ -145,11 +180,16 @@ struct Tally {
     left: usize,
     omitted: usize,
     permits_now: bool,
+    /// This route is a part of the answer.
+    writes: bool,
 }
 
 impl Tally {
     /// Whether one entry more may be written down; it is counted either way.
     fn has_room(&mut self) -> bool {
+        if !self.writes {
+            return false;
+        }
         match self.left.checked_sub(1) {
             Some(fewer) => self.left = fewer,
             None => self.omitted += 1,

@@ -39,6 +39,9 @@ pub(crate) struct ExplainArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct ListArgs {
+    /// Ask the running gateway: its policy in force with the lists of networks and lent power of now; `--admin` says so, too
+    #[arg(long)]
+    pub(crate) live: bool,
     #[command(flatten)]
     pub(crate) facts: FactArgs,
 }

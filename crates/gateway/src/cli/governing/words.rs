@@ -174,6 +174,34 @@ pub(super) fn of_version(done: &Answer) -> String {
     lines.join("\n")
 }
 
+/// A change as it is told to who may only look: the gateway's word for it, and nothing that could be signed.
+pub(super) fn of_waiting(done: &Answer) -> String {
+    let Some(change) = done.changes.first() else { return safe(&done.message) };
+    let missing = change.missing.as_deref();
+    let state = missing.map_or_else(|| change.state.clone(), |missing| format!("{}: {missing}", change.state));
+    let mut lines = vec![
+        format!("state     {}", safe(&state)),
+        format!(
+            "change    {}: {}, {}, of version {}",
+            safe(&change.id),
+            kind(change),
+            safe(&change.class),
+            change.base
+        ),
+        format!("author    {}", safe(&change.authors.join(", "))),
+        format!("reason    {}", safe(&change.reason)),
+    ];
+    if !change.ticket.is_empty() {
+        lines.push(format!("ticket    {}", safe(&change.ticket)));
+    }
+    lines.push(format!("proposed  {}, until {}", safe(&change.created), safe(&change.expires)));
+    lines.push(format!("impact    {}", safe(change.impact.as_deref().unwrap_or("nobody looked"))));
+    lines.extend(change.foreseen.iter().map(|line| format!("          {}", safe(line))));
+    lines.push(format!("approvals {}", approvals(change)));
+    lines.extend(done.holds.iter().map(|file| format!("file      {} ({} bytes)", safe(&file.name), file.bytes)));
+    lines.join("\n")
+}
+
 /// Who signed, by which key, and when. An older gateway tells the keys alone.
 fn approvals(change: &Change) -> String {
     let signed = change.signed.iter().map(|one| {
