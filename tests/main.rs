@@ -33,6 +33,8 @@ mod api_keys;
 mod assertions;
 /// `audit verify`: events as they were written, and every change of them.
 mod audit;
+/// What an audit proposes becomes one change; keys that nobody uses.
+mod audit_applied;
 /// Good and bad credentials of every kind, and routes that demand, allow or ignore them.
 mod authentication;
 /// Roles, groups, denies, networks, assurance and disclosure, decided on live requests.

@@ -428,3 +428,46 @@ fn what_is_sent_tells_no_variable_of_the_process_that_the_files_do_not_tell() {
     assert_eq!(answer.status(), 200, "{}", answer.text());
     assert!(answer.text().contains("user:oncall"), "{}", answer.text());
 }
+
+/// The role that permits everything is alice's by name and the account's that runs this by being eligible; bob has nothing of it, and may suppress.
+#[test]
+fn what_is_found_about_a_role_is_suppressed_by_nobody_alone_who_holds_it() {
+    use std::os::unix::fs::MetadataExt as _;
+    let uid = fs::metadata("/proc/self").unwrap().uid();
+    let auditor = "[[role]]\nname = \"auditor\"\npermissions = [{ actions = [\"POST /v1/audit/*\"] }]\n\n[[assignment]]\n\
+                   name = \"auditors\"\nrole = \"auditor\"\nprincipals = [\"user:bob\"]\nscope = \"admin\"\n";
+    let there = Elsewhere::start_with(&[&POLICY.replace("user:root", &format!("user:uid:{uid}")), auditor].concat());
+    let site = &there.api.gateway.site;
+    let found = || {
+        let ran = site.ask(&["audit", "run", "--only", "LP05", "-o", "json", "--fail-on", "never"]);
+        let report: Value =
+            serde_json::from_str(&ran.stdout.join("\n")).unwrap_or_else(|error| panic!("{error}: {ran:?}"));
+        let about = |one: &&Value| one["held"] == json!(["role everything"]);
+        report["findings"].as_array().unwrap().iter().find(about).unwrap_or_else(|| panic!("{report:#}")).clone()
+    };
+    let finding = found();
+    assert_eq!((&finding["principal"], &finding["status"]), (&Value::Null, &json!("new")));
+    let fingerprint = finding["fingerprint"].as_str().unwrap();
+    let suppress = ["audit", "suppress", fingerprint, "--owner", "ops", "--reason", "until the move"];
+    let waits = "is about the role `everything`, which you hold";
+    // Twice the same person is one.
+    for _ in 0..2 {
+        there.check("alice", &suppress, 0, waits);
+        assert_eq!(found()["status"], "open");
+    }
+    let lift = ["audit", "suppress", fingerprint, "--lift"];
+    there.check("alice", &lift, 0, "not suppressed any more");
+    let said = site.ask(&suppress);
+    assert!(said.stdout.concat().contains(waits), "who could activate it holds it: {said:?}");
+    assert_eq!(found()["status"], "open");
+    // Somebody else, who holds it too, confirms it.
+    there.check("alice", &suppress, 0, "confirmed: until the move (ops)");
+    let suppressed = found();
+    assert_eq!(suppressed["status"], "suppressed", "{suppressed:#}");
+    assert!(suppressed["suppression"]["confirmed_by"].as_str().unwrap().contains("user:alice"), "{suppressed:#}");
+    // Who has nothing of it says it alone.
+    there.check("bob", &lift, 0, "not suppressed any more");
+    assert_eq!(found()["status"], "open");
+    there.check("bob", &suppress, 0, "is suppressed until ");
+    assert_eq!(found()["status"], "suppressed");
+}

@@ -1,6 +1,6 @@
 //! Audits over the channel: made, shown, compared, suppressed.
 
-use portcullis_insight::audit::{Difference, Report, Suppression};
+use portcullis_insight::audit::{Difference, Report, Suppression, TrialResult};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -10,8 +10,15 @@ use crate::{Verb, target};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "verb", deny_unknown_fields)]
 pub enum AuditWanted {
-    /// Make one now.
-    Run,
+    /// Make one now. With findings in `apply` say, too, what applying these comes to, as one change that was tried: nothing is changed by that.
+    Run {
+        /// The fingerprints of findings whose proposals are to be one change.
+        #[serde(default)]
+        apply: Vec<String>,
+        /// The SHA-256 of the policy that they were found in: of another one nothing is applied.
+        #[serde(default)]
+        of_policy: Option<String>,
+    },
     /// The runs that are kept.
     Runs,
     /// A run; left out, the last one.
@@ -30,8 +37,8 @@ pub enum AuditWanted {
     },
     /// The suppressions.
     Suppressions,
-    /// A finding may stay for a while. Nobody says so of what is found about themselves; where changes need approvals, a critical one needs two: the second
-    /// one, who asks the same, confirms what the first one wrote.
+    /// A finding may stay for a while. Nobody says so of what is found about themselves. What whoever holds says of what they hold needs a second one, and so
+    /// does a critical one where changes need approvals: the second one, who asks the same, confirms what the first one wrote.
     Suppress {
         /// Of which finding.
         fingerprint: String,
@@ -54,7 +61,7 @@ impl Verb for AuditWanted {
 
     fn verb(&self) -> &'static str {
         match self {
-            Self::Run => "run",
+            Self::Run { .. } => "run",
             Self::Runs => "runs",
             Self::Show { .. } => "show",
             Self::Diff { .. } => "diff",
@@ -70,17 +77,22 @@ impl Verb for AuditWanted {
             Self::Show { run: shown } => run("run", shown).into_iter().collect(),
             Self::Diff { from, to } => [run("from", from), run("to", to)].into_iter().flatten().collect(),
             Self::Runs | Self::Suppressions => Vec::new(),
-            Self::Run | Self::Suppress { .. } | Self::Unsuppress { .. } => return None,
+            Self::Run { .. } | Self::Suppress { .. } | Self::Unsuppress { .. } => return None,
         };
         Some(target(&format!("{}{}", Self::FOLDER, self.verb()), &parameters))
     }
 }
 
 impl AuditWanted {
+    /// An audit, and nothing else.
+    pub const fn run() -> Self {
+        Self::Run { apply: Vec::new(), of_policy: None }
+    }
+
     /// Whether it changes what is kept, so that it is recorded.
     pub fn changes(&self) -> bool {
         match self {
-            Self::Run | Self::Runs | Self::Show { .. } | Self::Diff { .. } | Self::Suppressions => false,
+            Self::Run { .. } | Self::Runs | Self::Show { .. } | Self::Diff { .. } | Self::Suppressions => false,
             Self::Suppress { .. } | Self::Unsuppress { .. } => true,
         }
     }
@@ -103,9 +115,36 @@ pub struct AuditAnswer {
     /// How two runs differ.
     #[serde(default)]
     pub diff: Option<Difference>,
+    /// What applying the findings that were named comes to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prepared: Option<Prepared>,
     /// The run has more findings than these.
     #[serde(default)]
     pub more: bool,
+}
+
+/// A change that is made of what findings propose. Nothing was changed yet.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "AuditPrepared")]
+pub struct Prepared {
+    /// What to write, as a suggestion has it.
+    pub toml: String,
+    /// The files that change, as they are then.
+    pub files: Vec<PreparedFile>,
+    /// What came of trying all of it at once.
+    pub trial: TrialResult,
+}
+
+/// A file of such a change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "AuditPreparedFile")]
+pub struct PreparedFile {
+    /// Its name: relative to the folder of the gateway's main file, or absolute.
+    pub name: String,
+    /// The SHA-256 of what it says now: in place of anything else it is not put.
+    pub was_sha256: String,
+    /// What it says then.
+    pub text: String,
 }
 
 /// A run that is kept.

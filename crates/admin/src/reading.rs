@@ -429,7 +429,7 @@ mod tests {
             let expected = Question::Backups(wanted, Page::default());
             assert_eq!(question(path, Some(query)).unwrap(), Ok(expected), "{target}");
         }
-        assert_eq!(crate::Verb::question(&AuditWanted::Run), None, "what changes something is no question");
+        assert_eq!(crate::Verb::question(&AuditWanted::run()), None, "what changes something is no question");
         assert_eq!(crate::Verb::question(&BackupWanted::Create), None, "likewise");
     }
 

@@ -293,7 +293,7 @@ impl<G: Gateway> Desk<G> {
             (Method::POST, path) if path.starts_with(AuditWanted::FOLDER) => {
                 let wanted: AuditWanted = read_verb(request, MAX_BODY).await?;
                 match wanted {
-                    AuditWanted::Run => self.slow(move |desk| desk.audit(&wanted)).await,
+                    AuditWanted::Run { .. } => self.slow(move |desk| desk.audit(&wanted)).await,
                     AuditWanted::Runs
                     | AuditWanted::Show { .. }
                     | AuditWanted::Diff { .. }

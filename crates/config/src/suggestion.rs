@@ -23,6 +23,8 @@ pub struct PolicyFiles {
     config: PathBuf,
     /// Those of the gateway, too: they name the routes.
     files: BTreeMap<PathBuf, Arc<[u8]>>,
+    /// What each is called in a version.
+    names: BTreeMap<PathBuf, String>,
     /// The policy file first, then what it includes, each as it can be edited.
     documents: Vec<(PathBuf, DocumentMut)>,
     draft: PolicyDraft,
@@ -38,6 +40,7 @@ impl PolicyFiles {
         let wanted = governed.files.iter().filter(|file| is_wanted(file.kind));
         let files: BTreeMap<PathBuf, Arc<[u8]>> =
             wanted.map(|file| (file.path.clone(), Arc::clone(&file.bytes))).collect();
+        let names = governed.files.iter().map(|file| (file.path.clone(), file.name.clone())).collect();
         let of_policy = governed.files.iter().filter(|file| file.kind == GovernedKind::Policy);
         let document = |bytes: &[u8]| std::str::from_utf8(bytes).ok()?.parse::<DocumentMut>().ok();
         // The list of a network is no TOML, or has no tables.
@@ -48,7 +51,7 @@ impl PolicyFiles {
         documents.sort_by_key(|(is_other, _, _)| *is_other);
         let documents = documents.into_iter().map(|(_, path, document)| (path, document)).collect();
         let draft = load_draft(config, &Held { files: &files, changed: &BTreeMap::new() })?;
-        Ok(Self { config: config.to_owned(), files, documents, draft })
+        Ok(Self { config: config.to_owned(), files, names, documents, draft })
     }
 
     /// The files that a suggestion changes, as they are afterwards.
@@ -72,6 +75,16 @@ impl PolicyFiles {
             }
         }
         Ok(lists)
+    }
+
+    /// What a file says as it was read.
+    pub fn bytes_of(&self, path: &Path) -> Option<&[u8]> {
+        self.files.get(path).map(|bytes| &**bytes)
+    }
+
+    /// What a file is called in a version.
+    pub fn name_of(&self, path: &Path) -> Option<&str> {
+        self.names.get(path).map(String::as_str)
     }
 
     /// What the files say with these in place of those of their names, whatever stands on the disk.

@@ -1,6 +1,7 @@
 //! Usage and audits of the running gateway: the thread that takes what the workers have counted, writes it down every ten seconds, and makes
 //! the audits that are scheduled. An audit runs on a thread of its own, which yields to whatever serves requests.
 
+mod applying;
 mod directories;
 mod look;
 mod rows;
@@ -16,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use jiff::Timestamp;
+use portcullis_admin::audit::Prepared;
 use portcullis_insight::audit::{Report, Suppression, Usage};
 use portcullis_policy::RuleKind;
 use portcullis_proxy::Shared;
@@ -26,6 +28,7 @@ use crate::governing::Governing;
 use crate::insight::Insight;
 use crate::yielding::{Priority, yielding};
 
+pub(crate) use applying::{InPlaceOf, Wanted, prepare};
 pub(crate) use look::{Facts, Looked, draft_in_force, look, past_of};
 pub(crate) use rows::{from_rows, suppression_of, to_rows};
 pub(crate) use scheduled::Latest;
@@ -81,6 +84,9 @@ struct State {
     /// What the last audit came to.
     latest: ArcSwapOption<Latest>,
 }
+
+/// A run, and the change that was wanted of it.
+pub(crate) type Made = (Report, Option<Result<Prepared, String>>);
 
 /// What an earlier process has counted.
 #[derive(Debug)]
@@ -152,12 +158,12 @@ impl Auditing {
         self.state.facts.store(Arc::new(facts));
     }
 
-    /// Makes an audit now, over the requests of the sample, too.
+    /// Makes an audit now, over the requests of the sample, too; and what is wanted of it a change, or says why not.
     ///
     /// # Errors
     /// A sentence: another one is being made, or the store cannot be used.
-    pub(crate) fn run(&self, config: &Path) -> Result<Report, String> {
-        self.state.audit(config)
+    pub(crate) fn run(&self, config: &Path, wanted: Option<&Wanted>) -> Result<Made, String> {
+        self.state.audit(config, wanted)
     }
 
     /// What audits are kept with: asked for a moment.
@@ -277,28 +283,34 @@ impl State {
         }
     }
 
-    fn audit(&self, config: &Path) -> Result<Report, String> {
+    fn audit(&self, config: &Path, wanted: Option<&Wanted>) -> Result<Made, String> {
         let Ok(_looking) = self.looking.try_lock() else { return Err(ANOTHER.to_owned()) };
         self.take();
         let facts = self.facts.load_full();
         let settings = facts.settings.clone().unwrap_or_default();
         let now = Timestamp::now();
         let usage = self.usage().clone();
-        let (before, suppressions) = {
+        let (before, suppressions, key_uses) = {
             let book = self.book();
-            (last_report(&book)?, suppressions(&book)?)
+            (last_report(&book)?, suppressions(&book)?, book.key_uses())
         };
+        // What this process has seen, and what is written of what others have.
+        let mut seen = self.shared.snapshot().load().authenticator.key_uses();
+        let key_uses = key_uses.map_err(|error| error.to_string()).map(|mut written| {
+            written.append(&mut seen);
+            written
+        });
         let sample = self.insight.as_ref().map(|insight| insight.outlook());
         let policy = Arc::clone(&self.shared.snapshot().load().policy);
         let governing = self.governing.as_deref();
-        let mut report = yielding("audit", Priority::Low, || {
+        let (mut report, prepared) = yielding("audit", Priority::Low, || {
             let (draft, files) = draft_in_force(governing, config, &policy)?;
             let past = past_of(governing, config, &settings, &usage, now);
-            look(&Looked {
+            let looked = Looked {
                 facts: &facts,
                 draft: &draft,
                 files: &files,
-                known: &facts.ask_directories(&draft),
+                known: &Facts::with_key_uses(facts.ask_directories(&draft), key_uses),
                 usage: &usage,
                 sample: sample.as_ref(),
                 past,
@@ -306,13 +318,19 @@ impl State {
                 before: before.as_ref(),
                 version: policy.version(),
                 now,
-            })
+            };
+            let report = look(&looked)?;
+            let believed = governing.is_none_or(|governing| !governing.is_required());
+            let place =
+                InPlaceOf { on_disk: believed.then_some(config), live: governing.map(|governing| governing.n()) };
+            let prepared = wanted.map(|wanted| prepare(&looked, &report, wanted, place));
+            Ok::<_, String>((report, prepared))
         })??;
         let keep = self.facts.load().settings.as_ref().map_or(1, |settings| settings.keep);
         keep_run(&mut self.book(), &mut report, keep)?;
         self.latest.store(Some(Arc::new(Latest::of(&report))));
         self.tell(&report, before.as_ref());
-        Ok(report)
+        Ok((report, prepared))
     }
 }
 

@@ -61,6 +61,14 @@ impl AuditBook {
         }
     }
 
+    /// When API keys were last used, in seconds since 1970, by their ids.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn key_uses(&self) -> Result<Vec<(String, i64)>, StoreError> {
+        crate::revocation::uses(&self.db).map_err(|trouble| StoreError { path: self.path.clone(), trouble })
+    }
+
     fn at(path: &Path) -> Result<Self, Trouble> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let db = Connection::open_with_flags(path, flags)?;

@@ -227,7 +227,7 @@ fn read(db: &Connection) -> Result<Vec<RevocationRow>, Trouble> {
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-fn uses(db: &Connection) -> Result<Vec<(String, i64)>, Trouble> {
+pub(crate) fn uses(db: &Connection) -> Result<Vec<(String, i64)>, Trouble> {
     let mut statement = db.prepare("SELECT id, used FROM key_use")?;
     let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
     Ok(rows.collect::<Result<_, _>>()?)

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 use portcullis_insight::AuditSettings;
 use portcullis_insight::audit::{
-    Finding, History, Input, KnownPrincipals, PolicyText, PolicyWriters, Report, Usage, audit,
+    Endless, Finding, History, Input, KnownPrincipals, PolicyText, PolicyWriters, Report, Strangers, Usage, audit,
 };
 use portcullis_policy::{LintFacts, Policy, PolicyDraft, Principal};
 use proptest::prelude::*;
@@ -179,8 +179,10 @@ fn audited((draft, files): &(PolicyDraft, PolicyFiles), uses: &[(usize, usize, i
             lint: &LintFacts { now: Some(Timestamp::from_second(NOW).unwrap()), ..LintFacts::default() },
             settings: &AuditSettings { keep_share: 0.5, ..AuditSettings::default() },
             suppressions: &[],
+            persons: &Strangers,
             before: None,
             text: files,
+            patience: &Endless,
             now: Timestamp::from_second(NOW).unwrap(),
         },
         &|| {},

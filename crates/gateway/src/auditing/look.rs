@@ -4,23 +4,27 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use portcullis_config::{Loaded, PolicyFiles, ProcessEnvironment, load};
-use portcullis_governance::{Hash, Version};
+use portcullis_governance::{ApproverSet, Hash, Version};
 use portcullis_identity::settings::Settings as Identity;
 use portcullis_insight::audit::{
-    Activation, BreakGlassUse, GrantSet, History, Input, KnownPrincipals, PastVersion, PolicyWriters, Report,
-    Suppression, Usage, audit,
+    Activation, BreakGlassUse, GrantSet, History, Input, KnownKey, KnownPrincipals, PastVersion, Patience,
+    PolicyWriters, Report, Suppression, Usage, audit,
 };
 use portcullis_insight::{AuditSettings, Outlook};
 use portcullis_policy::{LintFacts, Policy, PolicyDraft, PrincipalKind};
 
 use super::directories::Directories;
+use super::suppressing::Persons;
 use crate::governing::{Governing, load_sealed};
 
 /// Versions that are read, from the last one back.
 const MOST_VERSIONS: u64 = 4_000;
+/// Keys of which it is kept when they were last used.
+const MOST_KEYS: usize = 100_000;
 /// By so much longer than the window the log is read: what is usual is worked out from it.
 const WEEKS_S: i64 = 12 * 7 * 24 * 60 * 60;
 
@@ -41,6 +45,30 @@ impl Facts {
     pub(crate) fn ask_directories(&self, draft: &PolicyDraft) -> KnownPrincipals {
         let mut known = self.known.clone();
         self.directories.ask(draft, &mut known);
+        known
+    }
+
+    /// Whom they know, with when each key was last used, in seconds since 1970.
+    pub(crate) fn with_key_uses(
+        mut known: KnownPrincipals,
+        uses: Result<Vec<(String, i64)>, String>,
+    ) -> KnownPrincipals {
+        if known.keys.len() > MOST_KEYS {
+            known.keys_unread =
+                Some(format!("there are more than {MOST_KEYS}, of which it is kept when they were used"));
+            return known;
+        }
+        match uses {
+            Ok(uses) => {
+                let mut last: BTreeMap<String, i64> = BTreeMap::new();
+                for (id, used) in uses {
+                    let known = last.entry(id).or_insert(used);
+                    *known = (*known).max(used);
+                }
+                known.keys.iter_mut().for_each(|key| key.last_used = last.get(&key.id).copied());
+            }
+            Err(why) => known.keys_unread = Some(why),
+        }
         known
     }
 
@@ -81,6 +109,8 @@ pub(crate) struct Looked<'l> {
 pub(crate) struct Past {
     history: History,
     approvers: Vec<(String, Vec<String>)>,
+    /// Who is who, by what is in force.
+    persons: ApproverSet,
     /// What was done with broken seals; `None`: it cannot be read.
     broken: Option<Vec<BreakGlassUse>>,
     /// When eligible assignments were activated; likewise.
@@ -115,37 +145,57 @@ fn activations(store: &portcullis_store::Settings) -> Option<Vec<Activation>> {
     Some(all.into_iter().map(of).collect())
 }
 
+/// What is proposed is tried for so long: on a policy of a hundred thousand entries each trial takes seconds.
+const TRIALS: Duration = Duration::from_secs(5 * 60);
+
+/// It is over then.
+#[derive(Debug)]
+struct Until(Instant);
+
+impl Patience for Until {
+    fn is_over(&self) -> bool {
+        Instant::now() >= self.0
+    }
+}
+
 /// Makes it.
 ///
 /// # Errors
 /// A policy that does not compile.
 pub(crate) fn look(looked: &Looked<'_>) -> Result<Report, String> {
+    with_input(looked, |input| audit(input, &thread::yield_now))
+}
+
+/// Asks something of what an audit looks at.
+///
+/// # Errors
+/// A policy that does not compile.
+pub(super) fn with_input<T>(looked: &Looked<'_>, ask: impl FnOnce(&Input<'_>) -> T) -> Result<T, String> {
     let facts = looked.facts;
     let (policy, _) = Policy::compile(looked.draft)
         .map_err(|problems| problems.first().map(|problem| problem.message.clone()).unwrap_or_default())?;
     let policy = policy.numbered(looked.version);
     let default = AuditSettings::default();
     let (required, loosen) = facts.rules;
-    Ok(audit(
-        &Input {
-            draft: looked.draft,
-            policy: &policy,
-            usage: looked.usage,
-            sample: looked.sample,
-            history: &looked.past.history,
-            known: looked.known,
-            break_glass: looked.past.broken.as_deref(),
-            activations: looked.past.activations.as_deref(),
-            writers: &PolicyWriters { required, loosen, approvers: looked.past.approvers.clone() },
-            lint: &LintFacts { now: Some(looked.now), ..facts.callers.clone() },
-            settings: facts.settings.as_ref().unwrap_or(&default),
-            suppressions: looked.suppressions,
-            before: looked.before,
-            text: looked.files,
-            now: looked.now,
-        },
-        &thread::yield_now,
-    ))
+    Ok(ask(&Input {
+        draft: looked.draft,
+        policy: &policy,
+        usage: looked.usage,
+        sample: looked.sample,
+        history: &looked.past.history,
+        known: looked.known,
+        break_glass: looked.past.broken.as_deref(),
+        activations: looked.past.activations.as_deref(),
+        writers: &PolicyWriters { required, loosen, approvers: looked.past.approvers.clone() },
+        lint: &LintFacts { now: Some(looked.now), ..facts.callers.clone() },
+        settings: facts.settings.as_ref().unwrap_or(&default),
+        suppressions: looked.suppressions,
+        persons: &Persons(looked.past.persons.clone()),
+        before: looked.before,
+        text: looked.files,
+        patience: &Until(Instant::now() + TRIALS),
+        now: looked.now,
+    }))
 }
 
 /// The policy in force with its places and its files, read again: it would take as much memory as the policy itself, for moments that are rare. It is that of
@@ -218,10 +268,11 @@ pub(crate) fn past_of(
             "{unread} versions of the log cannot be read any more, and count as if nothing had changed in them"
         ));
     }
+    let persons = governing.approvers().0;
     let approvers =
-        governing.approvers().0.approvers.into_iter().map(|approver| (approver.person, approver.aliases)).collect();
+        persons.approvers.iter().map(|approver| (approver.person.clone(), approver.aliases.clone())).collect();
     let activations = activations(governing.store());
-    Past { history, approvers, broken: broken(governing.store()), activations }
+    Past { history, approvers, persons, broken: broken(governing.store()), activations }
 }
 
 /// Those of the versions, from the last one back, that were live at this time or came later.
@@ -272,6 +323,15 @@ fn known(identity: &Identity, now: Timestamp) -> KnownPrincipals {
                 (false, Some(expires)) if expires <= now => Err(format!("its key `{}` expired at {expires}", key.id)),
                 (false, _) => Ok(()),
             };
+            if standing.is_ok() {
+                known.keys.push(KnownKey {
+                    id: key.id.clone(),
+                    principal: name(*kind, &id),
+                    created: key.created.map(Timestamp::as_second),
+                    expires: key.expires.map(Timestamp::as_second),
+                    last_used: None,
+                });
+            }
             note(name(*kind, &id), standing);
         }
     }

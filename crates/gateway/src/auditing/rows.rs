@@ -99,7 +99,7 @@ fn rule_kind(name: &str) -> Option<RuleKind> {
 
 /// A suppression that was kept.
 pub(crate) fn suppression_of(row: SuppressionRow) -> Suppression {
-    let SuppressionRow { fingerprint, owner, reason, made, until, made_by, severity, names: _, confirmed_by } = row;
+    let SuppressionRow { fingerprint, owner, reason, made, until, made_by, severity, names, confirmed_by } = row;
     let severity = Severity::ALL.into_iter().find(|each| each.as_str() == severity);
-    Suppression { fingerprint, owner, reason, made, until, made_by, severity, confirmed_by }
+    Suppression { fingerprint, owner, reason, made, until, made_by, severity, confirmed_by, names }
 }

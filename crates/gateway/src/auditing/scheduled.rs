@@ -85,7 +85,7 @@ impl State {
                 return;
             }
         }
-        match self.audit(&facts.config).and_then(|_| self.note_scheduled(now.as_second())) {
+        match self.audit(&facts.config, None).and_then(|_| self.note_scheduled(now.as_second())) {
             Ok(()) => *self.scheduled() = Scheduled { made: Some(Instant::now()), failing: None },
             // It is made by somebody else: this one is made once that is done.
             Err(error) if error == ANOTHER => {}

@@ -1,9 +1,10 @@
-//! Who may say that a finding may stay: nobody of what is found about themselves, and of a critical one, where changes need approvals, two.
+//! Who may say that a finding may stay: nobody of what is found about themselves; nobody alone of what is found about what they hold themselves; and of
+//! a critical one, or one of which nobody can tell who holds what it is about, two where changes need approvals.
 
 use jiff::Timestamp;
 use portcullis_governance::ApproverSet;
 use portcullis_governance::power::{Names, names_of_principal};
-use portcullis_insight::audit::{Finding, Suppression, needs_another};
+use portcullis_insight::audit::{Finding, Report, SamePerson, Stake, Suppression, needs_another};
 use portcullis_store::{AuditBook, SuppressionRow};
 
 use super::report_of;
@@ -19,6 +20,17 @@ pub(crate) struct Suppressor {
     pub(crate) approvers: ApproverSet,
     /// Whether changes need approvals.
     pub(crate) approved: bool,
+}
+
+/// Who is who, by the approvers and their other names.
+#[derive(Debug)]
+pub(crate) struct Persons(pub(crate) ApproverSet);
+
+impl SamePerson for Persons {
+    fn may_be(&self, names: &[String], principal: &str) -> bool {
+        let person = Names::of(names.iter().map(String::as_str), &self.0);
+        person.may_be(&Names::of(names_of_principal(principal), &self.0))
+    }
 }
 
 impl Suppressor {
@@ -40,7 +52,7 @@ pub(crate) fn suppress(book: &AuditBook, mut one: Suppression, by: &Suppressor) 
         return Err(problem);
     }
     // Of a finding that no run has, nobody could say what was suppressed.
-    let Some(finding) = finding_of(book, &one.fingerprint)? else {
+    let Some((report, finding)) = finding_of(book, &one.fingerprint)? else {
         return Err(format!("no run that is kept has a finding {}", one.fingerprint));
     };
     if let Some(principal) = finding.principal.as_deref().filter(|about| by.may_be(&names_of_principal(about))) {
@@ -50,8 +62,9 @@ pub(crate) fn suppress(book: &AuditBook, mut one: Suppression, by: &Suppressor) 
         ));
     }
     one.severity = Some(finding.severity);
-    let mut names = by.who.names.clone();
-    let needs_two = needs_another(finding.severity, by.approved);
+    one.names = by.who.names.clone();
+    let stake = report.stake(&finding, &|principal| by.may_be(&names_of_principal(principal)));
+    let needs_two = needs_another(finding.severity, by.approved, &stake);
     let waiting = match needs_two {
         true => waiting(book, &one, by)?,
         false => None,
@@ -64,11 +77,11 @@ pub(crate) fn suppress(book: &AuditBook, mut one: Suppression, by: &Suppressor) 
             until: one.until.min(first.until),
             made_by: first.made_by,
             confirmed_by: by.shown.clone(),
+            names: first.names,
             ..one
         };
-        names = first.names;
     }
-    let Suppression { fingerprint, owner, reason, made, until, made_by, severity: _, confirmed_by } = one;
+    let Suppression { fingerprint, owner, reason, made, until, made_by, severity: _, confirmed_by, names } = one;
     let row = SuppressionRow {
         fingerprint: fingerprint.clone(),
         owner: owner.clone(),
@@ -86,14 +99,33 @@ pub(crate) fn suppress(book: &AuditBook, mut one: Suppression, by: &Suppressor) 
     let until = Timestamp::from_second(until).map(|until| until.to_string()).unwrap_or_default();
     Ok(match (needs_two, confirmed_by.is_empty()) {
         (true, true) => format!(
-            "the finding {fingerprint} is critical and changes need approvals here: it counts until another operator suppresses it, too, and then not until \
-             {until}: {reason} ({owner})"
+            "the finding {fingerprint} {}: it counts once another operator suppresses it, too, and then not until {until}: {reason} ({owner})",
+            why_two(&stake)
         ),
         (true, false) => format!(
             "the finding {fingerprint} is suppressed until {until}, as {made_by} wrote and {confirmed_by} confirmed: {reason} ({owner})"
         ),
-        (false, _) => format!("the finding {fingerprint} is suppressed until {until}: {reason} ({owner})"),
+        (false, _) => {
+            let unclear = match &stake {
+                Stake::Unclear(why) => format!("; whom it concerns is not known to the last: {why}"),
+                Stake::None | Stake::Holds(_) => String::new(),
+            };
+            format!("the finding {fingerprint} is suppressed until {until}: {reason} ({owner}){unclear}")
+        }
     })
+}
+
+/// Why one word is not enough.
+fn why_two(stake: &Stake) -> String {
+    match stake {
+        Stake::Holds(what) => {
+            format!("is about {what}, which you hold, and nobody says of that alone that it may stay")
+        }
+        Stake::Unclear(why) => {
+            format!("is about what you may hold ({why}), and changes need approvals here")
+        }
+        Stake::None => "is critical and changes need approvals here".to_owned(),
+    }
 }
 
 /// What somebody else wrote of this finding as it is now, and nobody has confirmed yet.
@@ -112,12 +144,12 @@ fn waiting(book: &AuditBook, one: &Suppression, by: &Suppressor) -> Result<Optio
     }))
 }
 
-/// The finding by the last run that has it; `None`: none has.
-fn finding_of(book: &AuditBook, fingerprint: &str) -> Result<Option<Finding>, String> {
+/// The finding by the last run that has it, and that run; `None`: none has.
+fn finding_of(book: &AuditBook, fingerprint: &str) -> Result<Option<(Report, Finding)>, String> {
     for (run, _) in book.runs().map_err(|error| error.to_string())? {
-        let report = report_of(book, &run)?;
-        if let Some(finding) = report.as_ref().and_then(|report| report.find(fingerprint)) {
-            return Ok(Some(finding.clone()));
+        let Some(report) = report_of(book, &run)? else { continue };
+        if let Some(finding) = report.find(fingerprint).cloned() {
+            return Ok(Some((report, finding)));
         }
     }
     Ok(None)
@@ -135,6 +167,9 @@ mod tests {
     const CRITICAL: &str = "00000000000000aa";
     const HIGH: &str = "00000000000000bb";
 
+    const ROLE: &str = "00000000000000cc";
+    const CLAIMED: &str = "00000000000000dd";
+
     fn book() -> (tempfile::TempDir, AuditBook) {
         let folder = tempfile::tempdir().unwrap();
         let mut book = AuditBook::open_store(&Settings { path: folder.path().join("portcullis.db") }).unwrap();
@@ -146,10 +181,19 @@ mod tests {
                 "first_seen": "", "status": "new", "fingerprint": fingerprint,
             })
         };
+        let about = |fingerprint: &str, role: &str| {
+            let mut finding = finding(fingerprint, "low");
+            finding["principal"] = serde_json::Value::Null;
+            finding["held"] = json!([format!("role {role}")]);
+            finding
+        };
         let report = json!({
             "schema": "portcullis.audit/1", "run": "r", "at": "2026-11-23T12:00:00Z", "policy_version": 1, "policy_sha256": "",
-            "observed_since": null, "window_days": 90, "findings": [finding(CRITICAL, "critical"), finding(HIGH, "high")],
-            "not_looked_at": {}, "left_out": {},
+            "observed_since": null, "window_days": 90, "findings": [finding(CRITICAL, "critical"), finding(HIGH, "high"),
+            about(ROLE, "editor"), about(CLAIMED, "guest")], "not_looked_at": {}, "left_out": {}, "holders": {
+                "role editor": { "principals": ["user:Ben", "user:eve"], "more": false, "unknown": null },
+                "role guest": { "principals": [], "more": false, "unknown": "who knows" },
+            },
         });
         let _: Report = serde_json::from_value(report.clone()).unwrap();
         book.add_run("r", 1, report.to_string().as_bytes(), 5).unwrap();
@@ -171,6 +215,7 @@ mod tests {
             made_by: owner.to_owned(),
             severity: None,
             confirmed_by: String::new(),
+            names: Vec::new(),
         }
     }
 
@@ -203,10 +248,10 @@ mod tests {
         let now = Timestamp::from_second(1_500).unwrap();
         let holds = |approved| {
             let all = suppressions(&book).unwrap();
-            all.iter().any(|one| one.holds(CRITICAL, Severity::Critical, approved, now))
+            all.iter().any(|one| one.holds(CRITICAL, Severity::Critical, (approved, &Stake::None), now))
         };
         let said = suppress(&book, wanted(CRITICAL, "ben", 5_000), &by(1, "ben", true)).unwrap();
-        assert!(said.contains("counts until another operator suppresses it, too") && !holds(true), "{said}");
+        assert!(said.contains("counts once another operator suppresses it, too") && !holds(true), "{said}");
         // Twice the same person is one.
         suppress(&book, wanted(CRITICAL, "ben", 4_000), &by(1, "ben", true)).unwrap();
         assert!(!holds(true));
@@ -222,17 +267,57 @@ mod tests {
         assert!(said.starts_with(&format!("the finding {HIGH} is suppressed until ")), "{said}");
         suppress(&book, wanted(CRITICAL, "ben", 5_000), &by(1, "ben", false)).unwrap();
         let all = suppressions(&book).unwrap();
-        assert!(all.iter().any(|one| one.holds(CRITICAL, Severity::Critical, false, now)));
+        assert!(all.iter().any(|one| one.holds(CRITICAL, Severity::Critical, (false, &Stake::None), now)));
         assert!(
-            !all.iter().any(|one| one.holds(CRITICAL, Severity::Critical, true, now)),
+            !all.iter().any(|one| one.holds(CRITICAL, Severity::Critical, (true, &Stake::None), now)),
             "once approvals are demanded it needs one"
         );
+    }
+
+    /// Whoever holds the role that is found has a word, and needs another one: also of somebody who holds it, too, so that a small team can speak.
+    #[test]
+    fn nobody_suppresses_alone_what_is_found_about_what_they_hold() {
+        let counts = |book: &AuditBook| {
+            let confirmed = |row: &SuppressionRow| row.fingerprint == ROLE && !row.confirmed_by.is_empty();
+            book.suppressions().unwrap().iter().any(confirmed)
+        };
+        for approved in [false, true] {
+            let (_folder, book) = book();
+            let by_ben = || suppress(&book, wanted(ROLE, "ben", 5_000), &by(1, "ben", approved)).unwrap();
+            let said = by_ben();
+            assert!(
+                said.contains("is about the role `editor`, which you hold")
+                    && said.contains("once another operator suppresses it, too"),
+                "{said}"
+            );
+            by_ben();
+            assert!(!counts(&book), "twice the same person is one");
+            let said = suppress(&book, wanted(ROLE, "eve", 9_000), &by(2, "eve", approved)).unwrap();
+            assert!(said.contains("as ben wrote and eve (uid 2) confirmed") && counts(&book), "{said}");
+            // Who does not hold it says so alone.
+            let said = suppress(&book, wanted(ROLE, "ana", 9_000), &by(3, "ana", approved)).unwrap();
+            assert_eq!(said, format!("the finding {ROLE} is suppressed until 1970-01-01T02:30:00Z: why (ana)"));
+        }
+    }
+
+    #[test]
+    fn where_nobody_knows_who_holds_it_that_is_said_and_takes_two_where_changes_need_approvals() {
+        let (_folder, book) = book();
+        let said = suppress(&book, wanted(CLAIMED, "ana", 5_000), &by(3, "ana", false)).unwrap();
+        assert!(said.ends_with("; whom it concerns is not known to the last: who knows"), "{said}");
+        let said = suppress(&book, wanted(CLAIMED, "ana", 5_000), &by(3, "ana", true)).unwrap();
+        assert!(
+            said.contains("is about what you may hold (who knows), and changes need approvals here: it counts once"),
+            "{said}"
+        );
+        let said = suppress(&book, wanted(CLAIMED, "ben", 5_000), &by(1, "ben", true)).unwrap();
+        assert!(said.contains("as ana wrote and ben (uid 1) confirmed"), "{said}");
     }
 
     #[test]
     fn what_no_run_has_is_not_suppressed() {
         let (_folder, book) = book();
-        let refused = suppress(&book, wanted("00000000000000cc", "ben", 2_000), &by(1, "ben", false)).unwrap_err();
+        let refused = suppress(&book, wanted("00000000000000ee", "ben", 2_000), &by(1, "ben", false)).unwrap_err();
         assert!(refused.starts_with("no run that is kept has a finding"), "{refused}");
     }
 }

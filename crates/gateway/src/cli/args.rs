@@ -27,8 +27,8 @@ pub(crate) use access::{
     AccessSealArgs, AccessSignBreakGlassArgs, AccessVerifyArgs,
 };
 pub(crate) use audit::{
-    AuditArgs, AuditCommand, AuditDiffArgs, AuditKeygenArgs, AuditRunArgs, AuditShowArgs, AuditSuppressArgs,
-    AuditVerifyArgs, ReportArgs, ReportFormat,
+    AuditApplyArgs, AuditArgs, AuditCommand, AuditDiffArgs, AuditKeygenArgs, AuditRunArgs, AuditShowArgs,
+    AuditSuppressArgs, AuditVerifyArgs, ReportArgs, ReportFormat,
 };
 pub(crate) use ban::{BanAddArgs, BanArgs, BanCommand, BanImportArgs, BanWhomArgs};
 pub(crate) use config::{ConfigArgs, ConfigCommand, SchemaArgs, SchemaFile};

@@ -1,6 +1,7 @@
 //! `audit`: holds recorded events to their chain; `audit run` and its like are in [`grants`].
 
 mod about;
+mod apply;
 mod grants;
 
 use std::path::Path;
@@ -24,6 +25,7 @@ pub(crate) fn run(global: &Global, args: &AuditArgs) -> Exit {
         | AuditCommand::Runs(_)
         | AuditCommand::Show(_)
         | AuditCommand::Diff(_)
+        | AuditCommand::Apply(_)
         | AuditCommand::Suppress(_) => grants::run(global, &args.command),
         AuditCommand::Verify(args) => run_verify(global, args),
         AuditCommand::Keygen(args) => keygen(global, args),

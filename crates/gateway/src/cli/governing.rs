@@ -319,6 +319,12 @@ pub(crate) fn policy_of(global: &Global, of: &Named) -> Result<(String, String),
     })
 }
 
+/// All files of the last version, each with its name; `None`: nothing is live yet.
+pub(crate) fn live_files(global: &Global) -> Result<Option<Vec<portcullis_admin::govern::File>>, Exit> {
+    let Some(live) = asked(global, Governed::List { most: 1, before: None })?.live else { return Ok(None) };
+    Ok(Some(asked_for_all(global, Governed::Show { n: Some(live.n), change: None })?.files))
+}
+
 /// A version or a change, read as this machine's gateway would.
 pub(crate) fn loaded(global: &Global, of: &Named) -> Result<Loaded, Exit> {
     let done = asked_for_all(global, wanted(of))?;

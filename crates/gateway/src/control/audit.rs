@@ -8,7 +8,7 @@ use portcullis_admin::audit::{AuditAnswer, AuditRun, AuditWanted};
 use portcullis_insight::audit::{Suppression, difference};
 use portcullis_store::AuditBook;
 
-use crate::auditing::{Suppressor, report_of, suppress, suppressions};
+use crate::auditing::{Suppressor, Wanted, report_of, suppress, suppressions};
 use crate::governing::Who;
 use crate::running::Running;
 
@@ -26,9 +26,11 @@ pub(super) fn perform(
         return Err("usage is not counted: there is no `[store]`, or `[audit] enabled = false`; `portcullis audit run --offline` looks at the policy alone".to_owned());
     };
     match wanted {
-        AuditWanted::Run => {
-            let report = auditing.run(config)?;
-            Ok(AuditAnswer { message: "looked".to_owned(), report: Some(report), ..AuditAnswer::default() })
+        AuditWanted::Run { apply, of_policy } => {
+            let wanted = Wanted::of(apply, of_policy.as_deref())?;
+            let (report, prepared) = auditing.run(config, wanted.as_ref())?;
+            let prepared = prepared.transpose()?;
+            Ok(AuditAnswer { message: "looked".to_owned(), report: Some(report), prepared, ..AuditAnswer::default() })
         }
         AuditWanted::Runs
         | AuditWanted::Show { .. }
@@ -60,7 +62,7 @@ pub(super) fn perform(
 pub(crate) fn kept(book: &AuditBook, wanted: &AuditWanted, by: &Suppressor) -> Result<AuditAnswer, String> {
     let failed = |error: portcullis_store::StoreError| error.to_string();
     match wanted {
-        AuditWanted::Run => Err("an audit is made by the gateway".to_owned()),
+        AuditWanted::Run { .. } => Err("an audit is made by the gateway".to_owned()),
         AuditWanted::Runs => {
             let runs = book.runs().map_err(failed)?;
             let shown = |(run, at): (String, i64)| AuditRun {
@@ -122,6 +124,7 @@ pub(crate) fn kept(book: &AuditBook, wanted: &AuditWanted, by: &Suppressor) -> R
                 made_by: by.shown.clone(),
                 severity: None,
                 confirmed_by: String::new(),
+                names: Vec::new(),
             };
             let message = suppress(book, one, by)?;
             Ok(AuditAnswer { message, ..AuditAnswer::default() })

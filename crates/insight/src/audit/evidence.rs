@@ -18,6 +18,25 @@ pub struct KnownPrincipals {
     pub empty: Vec<(String, String)>,
     /// Directories that could not be asked, a sentence each.
     pub unasked: Vec<String>,
+    /// API keys that are good, or were until lately.
+    pub keys: Vec<KnownKey>,
+    /// Why nobody knows when they were last used; `None`: that is known.
+    pub keys_unread: Option<String>,
+}
+
+/// An API key. Times are seconds since 1970.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownKey {
+    /// Its id.
+    pub id: String,
+    /// Whom it stands for, as a policy file writes them.
+    pub principal: String,
+    /// When it was made; `None`: its file does not say so.
+    pub created: Option<i64>,
+    /// When it ends; `None`: never.
+    pub expires: Option<i64>,
+    /// When it was last accepted; `None`: never, as far as anybody counted.
+    pub last_used: Option<i64>,
 }
 
 impl KnownPrincipals {

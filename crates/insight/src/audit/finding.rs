@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Input;
 use super::edit::{Edit, apply};
+use super::stake::{Holders, Stake, stake_in};
 use super::suppress::Suppression;
 
 /// The shape of a report.
@@ -117,7 +118,7 @@ impl Kind {
         match self {
             Self::UnusedPermission => "A permission that is granted is not used.",
             Self::UnusedRoleBinding => "Somebody holds a role and uses nothing of it.",
-            Self::DormantPrincipal => "Somebody who holds grants makes no requests.",
+            Self::DormantPrincipal => "Somebody who holds grants makes no requests, or a key of theirs is not used.",
             Self::OrphanPrincipal => "A grant names somebody whom no source of identity knows.",
             Self::WildcardGrant => "A grant reaches much further than it is used, or everywhere.",
             Self::OverExposure => "Most of what somebody may do, by its weight, is not used.",
@@ -293,7 +294,7 @@ pub struct Finding {
     pub severity: Severity,
     /// Whom it is about, as a policy file writes it.
     pub principal: Option<String>,
-    /// What it is about: an action, a role, a route, a prefix.
+    /// What it is about: an action, a role, a route, a prefix, a key.
     pub permission: Option<String>,
     /// In a sentence.
     pub message: String,
@@ -312,6 +313,9 @@ pub struct Finding {
     /// Who said why it may stay, where it is suppressed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suppression: Option<Suppression>,
+    /// What it is about that somebody holds, where it names nobody: `role editor`, `assignment x`, `group y`. Who holds it is in the report's `holders`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub held: Vec<String>,
     /// The change that is proposed.
     #[serde(skip)]
     pub(crate) edits: Vec<Edit>,
@@ -348,6 +352,7 @@ impl Finding {
             status: Status::New,
             fingerprint: hash.get(..16).unwrap_or_default().to_owned(),
             suppression: None,
+            held: Vec::new(),
             edits: Vec::new(),
         }
     }
@@ -393,15 +398,26 @@ pub struct Report {
     pub not_looked_at: BTreeMap<String, String>,
     /// Findings that are not listed, by kind.
     pub left_out: BTreeMap<String, u64>,
+    /// Who holds what findings are about that name nobody.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub holders: BTreeMap<String, Holders>,
+    /// How many proposals were not tried, for want of time or because there were too many. None of them is made.
+    #[serde(default)]
+    pub untried: u64,
+}
+
+/// What a report says besides its findings.
+#[derive(Debug, Default)]
+pub(crate) struct Around {
+    pub(crate) not_looked_at: BTreeMap<String, String>,
+    pub(crate) left_out: BTreeMap<String, u64>,
+    pub(crate) holders: BTreeMap<String, Holders>,
+    pub(crate) untried: u64,
 }
 
 impl Report {
-    pub(crate) fn new(
-        input: &Input<'_>,
-        mut findings: Vec<Finding>,
-        not_looked_at: BTreeMap<String, String>,
-        left_out: BTreeMap<String, u64>,
-    ) -> Self {
+    pub(crate) fn new(input: &Input<'_>, mut findings: Vec<Finding>, around: Around) -> Self {
+        let Around { not_looked_at, left_out, holders, untried } = around;
         let at = shown(input.now.as_second());
         for finding in &mut findings {
             let before = input.before.and_then(|before| before.find(&finding.fingerprint));
@@ -409,7 +425,12 @@ impl Report {
             let seen = before.map(|before| &before.first_seen).filter(|seen| !is_later(seen, input.now));
             finding.first_seen = seen.cloned().unwrap_or_else(|| at.clone());
             let holds = |one: &&Suppression| {
-                one.holds(&finding.fingerprint, finding.severity, input.writers.required, input.now)
+                one.fingerprint == finding.fingerprint && {
+                    let may_be = |principal: &str| input.persons.may_be(&one.names, principal);
+                    let known: Option<&dyn Fn(&str) -> bool> = if one.names.is_empty() { None } else { Some(&may_be) };
+                    let stake = stake_in(&holders, finding, known);
+                    one.holds(&finding.fingerprint, finding.severity, (input.writers.required, &stake), input.now)
+                }
             };
             finding.suppression = input.suppressions.iter().find(holds).cloned();
             finding.status = match (finding.suppression.is_some(), before) {
@@ -441,7 +462,14 @@ impl Report {
             findings,
             not_looked_at,
             left_out,
+            holders,
+            untried,
         }
+    }
+
+    /// What somebody has to do with a finding of this report. `may_be`: whether they may be this principal.
+    pub fn stake(&self, finding: &Finding, may_be: &dyn Fn(&str) -> bool) -> Stake {
+        stake_in(&self.holders, finding, Some(may_be))
     }
 
     /// The finding of this fingerprint.

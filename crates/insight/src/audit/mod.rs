@@ -20,27 +20,31 @@ mod rightsize;
 mod rules;
 mod schedule;
 mod settings;
+mod stake;
 mod suppress;
 #[cfg(test)]
 mod tests;
+mod together;
 pub mod usage;
 
 pub use diff::{Difference, difference};
-pub use evidence::{Activation, BreakGlassUse, KnownPrincipals, PolicyWriters};
+pub use evidence::{Activation, BreakGlassUse, KnownKey, KnownPrincipals, PolicyWriters};
 pub use finding::{Evidence, Finding, Kind, Place, Recommendation, Report, Severity, Status, TrialResult};
 pub use history::{GrantSet, History, PastVersion};
-pub use preview::PolicyText;
+pub use preview::{Endless, Patience, PolicyText};
 pub use render::{markdown, sarif, text};
 pub use schedule::{Schedule, Weekly};
 pub use settings::AuditSettings;
+pub use stake::{Holders, SamePerson, Stake, Strangers};
 pub use suppress::{Suppression, needs_another};
+pub use together::{Together, together};
 pub use usage::Usage;
 
 use jiff::Timestamp;
 use portcullis_policy::{LintFacts, Policy, PolicyDraft};
 
 use crate::sample::Outlook;
-use finding::shown;
+use finding::{Around, shown};
 use model::Model;
 use rules::Findings;
 use usage::AHEAD_S;
@@ -72,10 +76,14 @@ pub struct Input<'a> {
     pub settings: &'a AuditSettings,
     /// Suppressions.
     pub suppressions: &'a [Suppression],
+    /// Who is who.
+    pub persons: &'a dyn SamePerson,
     /// The run before, for when each finding was first seen.
     pub before: Option<&'a Report>,
     /// Where the policy is written, so that what is suggested is tried as a text.
     pub text: &'a dyn PolicyText,
+    /// How long there is for trying what is proposed.
+    pub patience: &'a dyn Patience,
     /// Now.
     pub now: Timestamp,
 }
@@ -146,5 +154,7 @@ pub fn audit(input: &Input<'_>, yields: &dyn Fn()) -> Report {
     rules::look(&mut findings, yields);
     let Findings { mut found, not_looked_at, left_out, .. } = findings;
     preview::try_all(input, &model, &mut found, yields);
-    Report::new(input, found, not_looked_at, left_out)
+    let holders = stake::holders_of(input, &model, &found);
+    let untried = preview::untried(&found);
+    Report::new(input, found, Around { not_looked_at, left_out, holders, untried })
 }

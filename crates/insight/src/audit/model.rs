@@ -115,7 +115,7 @@ impl<'d> Model<'d> {
     }
 
     /// The roles that a grant gives, with those that these inherit.
-    pub(crate) fn roles_of(&self, role: &'d str) -> BTreeSet<&'d str> {
+    pub(crate) fn roles_of<'r>(&'r self, role: &'r str) -> BTreeSet<&'r str> {
         let mut found = BTreeSet::new();
         let mut next = vec![role];
         while let Some(name) = next.pop() {
@@ -129,6 +129,17 @@ impl<'d> Model<'d> {
             }
         }
         found
+    }
+
+    /// A group and all that it is in.
+    pub(crate) fn groups_with(&self, group: &str) -> BTreeSet<String> {
+        self.members.of_member("", std::iter::once(group))
+    }
+
+    /// The groups that everybody is in.
+    pub(crate) fn groups_with_everybody(&self) -> BTreeSet<String> {
+        let of = |name| self.members.of_member(name, std::iter::empty());
+        of("anyone").into_iter().chain(of("authenticated")).collect()
     }
 
     /// The holder of this name.

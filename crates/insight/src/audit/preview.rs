@@ -34,6 +34,39 @@ pub trait PolicyText: std::fmt::Debug {
     fn comes_to(&self, suggestion: &str, tried: &dyn Fn(&PolicyDraft) -> PolicyDraft) -> Result<(), String>;
 }
 
+/// How long there is for trying things. Only who has a clock can say so.
+pub trait Patience: std::fmt::Debug {
+    /// Whether it is over: what was not tried until then is not tried any more.
+    fn is_over(&self) -> bool;
+}
+
+/// There is no end of time.
+#[derive(Debug, Clone, Copy)]
+pub struct Endless;
+
+impl Patience for Endless {
+    fn is_over(&self) -> bool {
+        false
+    }
+}
+
+/// What is said of a proposal that was not tried begins so.
+const NOT_TRIED: &str = "not tried: ";
+
+/// How many proposals were not tried, and so are not made.
+pub(crate) fn untried(findings: &[Finding]) -> u64 {
+    let is_untried =
+        |finding: &&Finding| finding.recommendation.withheld.as_ref().is_some_and(|why| why.starts_with(NOT_TRIED));
+    findings.iter().filter(is_untried).count() as u64
+}
+
+fn in_time(input: &Input<'_>) -> Result<(), String> {
+    match input.patience.is_over() {
+        true => Err(format!("{NOT_TRIED}the time for trying proposals was over before it was its turn")),
+        false => Ok(()),
+    }
+}
+
 /// Tries what the findings propose, writes down what came of it, and takes back what would refuse something that was used.
 pub(crate) fn try_all(input: &Input<'_>, model: &Model<'_>, findings: &mut [Finding], yields: &dyn Fn()) {
     let mut order: Vec<usize> = (0..findings.len()).collect();
@@ -87,18 +120,19 @@ fn write(input: &Input<'_>, findings: &mut [Finding], proposed: Vec<(usize, Tria
         // Many findings propose the same, as those about the members of a group that is split.
         let said = said.entry(edits).or_insert_with_key(|edits| {
             if texts == 0 {
-                return Err(
-                    "there are more proposals than texts can be tried in one run: those of the worst findings were"
-                        .to_owned(),
-                );
+                return Err(format!(
+                    "{NOT_TRIED}there are more proposals than texts can be tried in one run: those of the worst findings were"
+                ));
             }
+            in_time(input)?;
             texts -= 1;
-            input.text.comes_to(&text, &|draft| apply(draft, edits))
+            let come = input.text.comes_to(&text, &|draft| apply(draft, edits));
+            come.map_err(|why| format!("its text is not given out: {why}"))
         });
         match said {
             Ok(()) => finding.recommendation.toml = Some(text),
             Err(why) => {
-                finding.recommendation.withheld = Some(format!("its text is not given out: {why}"));
+                finding.recommendation.withheld = Some(why.clone());
                 finding.edits.clear();
             }
         }
@@ -167,16 +201,17 @@ impl Trials<'_, '_, '_> {
     fn alone(&mut self, edits: &BTreeSet<Edit>) -> Result<TrialResult, String> {
         if self.left == 0 {
             return Err(format!(
-                "not tried: after {MOST_TRIALS} trials it is not known yet which proposals go together"
+                "{NOT_TRIED}after {MOST_TRIALS} trials it is not known yet which proposals go together"
             ));
         }
+        in_time(self.input)?;
         self.left -= 1;
         (self.yields)();
         try_one(self.input, self.model, edits, self.yields)
     }
 }
 
-fn removes(edit: &Edit) -> bool {
+pub(crate) fn removes(edit: &Edit) -> bool {
     match edit {
         Edit::AddPrincipal { .. } => false,
         Edit::DropUnit { .. }
@@ -191,7 +226,7 @@ fn removes(edit: &Edit) -> bool {
     }
 }
 
-fn try_one(
+pub(crate) fn try_one(
     input: &Input<'_>,
     model: &Model<'_>,
     edits: &BTreeSet<Edit>,
@@ -204,8 +239,11 @@ fn try_one(
     })?;
     yields();
     let mut result = TrialResult::default();
+    in_time(input)?;
     replay_sample(input, &candidate, &mut result, yields);
+    in_time(input)?;
     replay_uses(input, &candidate, &mut result, yields);
+    in_time(input)?;
     compare_grants(input, model, &draft, &mut result, yields);
     Ok(result)
 }

@@ -5,15 +5,21 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::finding::{Severity, shown};
+use super::stake::Stake;
 
 /// The longest time for which a finding may be suppressed, in days.
 pub(crate) const LONGEST_DAYS: i64 = 366;
 /// The longest owner and reason, in bytes.
 pub(crate) const MAX_TEXT: usize = 256;
 
-/// Whether a suppression of so bad a finding holds only once somebody else has confirmed it. `approved`: whether changes need approvals.
-pub fn needs_another(severity: Severity, approved: bool) -> bool {
-    approved && severity == Severity::Critical
+/// Whether a suppression of so bad a finding holds only once somebody else has confirmed it. `approved`: whether changes need approvals; `stake`: what
+/// whoever wrote it has to do with it.
+pub fn needs_another(severity: Severity, approved: bool, stake: &Stake) -> bool {
+    match stake {
+        Stake::Holds(_) => true,
+        Stake::Unclear(_) => approved,
+        Stake::None => approved && severity == Severity::Critical,
+    }
 }
 
 /// One suppression.
@@ -38,13 +44,23 @@ pub struct Suppression {
     /// Who else has confirmed it; empty: nobody.
     #[serde(default)]
     pub confirmed_by: String,
+    /// All names by which whoever made it is known; none: an earlier version did not keep them. A report says who made it, and not these.
+    #[serde(skip)]
+    pub names: Vec<String>,
 }
 
 impl Suppression {
-    /// Whether it holds for a finding that is so bad, now. `approved`: whether changes need approvals, and so does whatever hides a critical finding.
-    pub fn holds(&self, fingerprint: &str, severity: Severity, approved: bool, now: Timestamp) -> bool {
+    /// Whether it holds for a finding that is so bad, now. `approved`: whether changes need approvals, and so does whatever hides a critical finding;
+    /// `stake`: what whoever wrote it has to do with the finding.
+    pub fn holds(
+        &self,
+        fingerprint: &str,
+        severity: Severity,
+        (approved, stake): (bool, &Stake),
+        now: Timestamp,
+    ) -> bool {
         let is_worse = self.severity.is_some_and(|then| severity > then);
-        let waits = needs_another(severity, approved) && self.confirmed_by.is_empty();
+        let waits = needs_another(severity, approved, stake) && self.confirmed_by.is_empty();
         self.fingerprint == fingerprint && !is_worse && !waits && now.as_second() < self.until
     }
 
@@ -93,6 +109,7 @@ mod tests {
             made_by: "uid 0".to_owned(),
             severity: Some(Severity::Medium),
             confirmed_by: String::new(),
+            names: Vec::new(),
         };
         assert_eq!(good.problem(), None);
         let bad: [fn(&mut Suppression); 7] = [
@@ -110,7 +127,9 @@ mod tests {
             assert!(one.problem().is_some(), "{one:?}");
         }
         let at = |second| Timestamp::from_second(second).unwrap();
-        let holds = |fingerprint: &str, severity: Severity, now: i64| good.holds(fingerprint, severity, true, at(now));
+        let holds = |fingerprint: &str, severity: Severity, now: i64| {
+            good.holds(fingerprint, severity, (true, &Stake::None), at(now))
+        };
         assert!(holds("0123456789abcdef", Severity::Medium, good.until - 1));
         assert!(
             !holds("0123456789abcdef", Severity::Medium, good.until)
@@ -121,8 +140,20 @@ mod tests {
         // Where changes need approvals, nobody hides a critical finding alone.
         let critical = Suppression { severity: Some(Severity::Critical), ..good.clone() };
         let confirmed = Suppression { confirmed_by: "ben".to_owned(), ..critical.clone() };
-        let holds = |one: &Suppression, approved| one.holds(&one.fingerprint, Severity::Critical, approved, at(2_000));
+        let held = |one: &Suppression, severity, approved, stake: &Stake| {
+            one.holds(&one.fingerprint, severity, (approved, stake), at(2_000))
+        };
+        let holds = |one: &Suppression, approved| held(one, Severity::Critical, approved, &Stake::None);
         assert_eq!([holds(&critical, false), holds(&critical, true), holds(&confirmed, true)], [true, false, true]);
+        // Nobody hides alone what is about themselves; and where nobody knows whom it is about, not where changes need approvals.
+        let low = |one, approved, stake| held(one, Severity::Low, approved, stake);
+        let (own, unclear) = (Stake::Holds("x".to_owned()), Stake::Unclear("y".to_owned()));
+        assert_eq!(
+            [low(&good, false, &own), low(&good, true, &own), low(&confirmed, true, &own)],
+            [false, false, true]
+        );
+        assert_eq!([low(&good, false, &unclear), low(&good, true, &unclear)], [true, false]);
+        assert!(low(&confirmed, true, &unclear));
         assert!(confirmed.sentence().contains("suppressed by uid 0, confirmed by ben"), "{}", confirmed.sentence());
     }
 }

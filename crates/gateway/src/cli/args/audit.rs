@@ -7,7 +7,7 @@ use portcullis_events::audit::MOST_UNSIGNED;
 
 #[derive(Debug, Args)]
 #[command(
-    override_usage = "portcullis audit run [OPTIONS]\n       portcullis audit runs\n       portcullis audit show [OPTIONS] [RUN]\n       portcullis audit diff [OPTIONS] [FROM] [TO]\n       portcullis audit suppress [OPTIONS] [FINGERPRINT]\n       portcullis audit verify [OPTIONS] <FILE>...\n       portcullis audit keygen --out <FILE>"
+    override_usage = "portcullis audit run [OPTIONS]\n       portcullis audit runs\n       portcullis audit show [OPTIONS] [RUN]\n       portcullis audit diff [OPTIONS] [FROM] [TO]\n       portcullis audit apply [OPTIONS] [FINDING]...\n       portcullis audit suppress [OPTIONS] [FINGERPRINT]\n       portcullis audit verify [OPTIONS] <FILE>...\n       portcullis audit keygen --out <FILE>"
 )]
 pub(crate) struct AuditArgs {
     #[command(subcommand)]
@@ -24,6 +24,8 @@ pub(crate) enum AuditCommand {
     Show(AuditShowArgs),
     /// What one run found and another did not: exit code 0 nothing new, 1 something
     Diff(AuditDiffArgs),
+    /// Make one change of what findings propose, once it was tried: a proposal where changes need approvals, else the policy's files are written
+    Apply(AuditApplyArgs),
     /// Say why a finding may stay for a while, or list what is suppressed
     Suppress(AuditSuppressArgs),
     /// Find what was changed, removed, added or moved in files of events: exit code 0 nothing, 1 something, or no event
@@ -143,6 +145,34 @@ pub(crate) struct AuditDiffArgs {
     #[arg(long, value_name = "SEVERITY", default_value = "info", value_parser = least)]
     pub(crate) fail_on: Least,
     /// Look into the store, and ask no running gateway
+    #[arg(long)]
+    pub(crate) offline: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AuditApplyArgs {
+    /// Fingerprints of findings, or their beginnings
+    #[arg(value_name = "FINDING", required_unless_present = "all_safe")]
+    pub(crate) findings: Vec<String>,
+    /// All open findings whose proposal was tried and only takes away
+    #[arg(long, conflicts_with = "findings")]
+    pub(crate) all_safe: bool,
+    /// Of this run, or the beginning of its name; left out: the last one
+    #[arg(long, value_name = "RUN")]
+    pub(crate) run: Option<String>,
+    /// Try it and show what it comes to, and change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Why, before what names the findings
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+    /// Where more is said
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) ticket: Option<String>,
+    /// As who; the account is added to it
+    #[arg(long, value_name = "NAME")]
+    pub(crate) author: Option<String>,
+    /// Look at the files and the store, and ask no running gateway
     #[arg(long)]
     pub(crate) offline: bool,
 }

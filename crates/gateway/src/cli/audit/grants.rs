@@ -12,7 +12,10 @@ use serde_json::json;
 use super::about;
 use crate::answers::table::table;
 use crate::answers::terminal::safe;
-use crate::auditing::{Facts, Looked, Suppressor, from_rows, keep_run, last_report, look, past_of, suppressions};
+use crate::auditing::{
+    Facts, InPlaceOf, Looked, Made, Suppressor, Wanted, from_rows, keep_run, last_report, look, past_of, prepare,
+    suppressions,
+};
 use crate::cli::args::{
     AuditCommand, AuditDiffArgs, AuditRunArgs, AuditShowArgs, AuditSuppressArgs, Format, Global, ReportArgs,
     ReportFormat,
@@ -30,6 +33,7 @@ pub(super) fn run(global: &Global, command: &AuditCommand) -> Exit {
         AuditCommand::Runs(args) => runs(global, args.offline),
         AuditCommand::Show(args) => show(global, args),
         AuditCommand::Diff(args) => diff(global, args),
+        AuditCommand::Apply(args) => super::apply::run(global, args),
         AuditCommand::Suppress(args) => suppress(global, args),
         AuditCommand::Verify(_) | AuditCommand::Keygen(_) => Ok(Exit::Usage),
     };
@@ -45,7 +49,7 @@ fn ask(global: &Global, wanted: &AuditWanted) -> Result<Option<AuditAnswer>, Exi
             fail(global, &error.to_string());
             Err(match &error {
                 // Whoever cannot look has found nothing: 1 would say that it has.
-                ClientError::Refused(_) if *wanted == AuditWanted::Run => Exit::Unreachable,
+                ClientError::Refused(_) if *wanted == AuditWanted::run() => Exit::Unreachable,
                 error => exit_of(error),
             })
         }
@@ -56,7 +60,7 @@ fn ask(global: &Global, wanted: &AuditWanted) -> Result<Option<AuditAnswer>, Exi
 static NOTED: std::sync::Once = std::sync::Once::new();
 
 /// The same of what is kept, from the gateway or else from the store.
-fn ask_or_read(global: &Global, wanted: &AuditWanted, offline: bool) -> Result<AuditAnswer, Exit> {
+pub(super) fn ask_or_read(global: &Global, wanted: &AuditWanted, offline: bool) -> Result<AuditAnswer, Exit> {
     if !offline && let Some(answer) = ask_where_there_is_a_channel(global, wanted)? {
         return Ok(answer);
     }
@@ -105,7 +109,7 @@ fn suppressor(global: &Global, changes: bool) -> Result<Suppressor, Exit> {
 }
 
 /// A configuration may switch the channel off: then there is nobody to ask.
-fn ask_where_there_is_a_channel(global: &Global, wanted: &AuditWanted) -> Result<Option<AuditAnswer>, Exit> {
+pub(super) fn ask_where_there_is_a_channel(global: &Global, wanted: &AuditWanted) -> Result<Option<AuditAnswer>, Exit> {
     let has_channel =
         global.admin.is_some() || portcullis_config::control_channel(&global.config, &ProcessEnvironment).is_some();
     if has_channel { ask(global, wanted) } else { Ok(None) }
@@ -137,17 +141,17 @@ fn make(global: &Global, args: &AuditRunArgs) -> Result<Exit, Exit> {
     }
     let asked = match args.offline {
         true => None,
-        false => ask_where_there_is_a_channel(global, &AuditWanted::Run)?,
+        false => ask_where_there_is_a_channel(global, &AuditWanted::run())?,
     };
     let report = match asked {
         Some(answer) => report_in(global, answer)?,
-        None => offline(global)?,
+        None => offline(global, None)?.0,
     };
     Ok(told(global, report, &args.shown))
 }
 
-/// Looks at the files and the store.
-fn offline(global: &Global) -> Result<Report, Exit> {
+/// Looks at the files and the store, and makes what is wanted a change.
+pub(super) fn offline(global: &Global, wanted: Option<&Wanted>) -> Result<Made, Exit> {
     let mut loaded = load(&global.config, &ProcessEnvironment).map_err(|report| {
         show_report(&report, global);
         Exit::Configuration
@@ -163,6 +167,10 @@ fn offline(global: &Global) -> Result<Report, Exit> {
     let facts = Facts::of(&mut loaded);
     let settings = facts.settings.clone().unwrap_or_default();
     let now = Timestamp::now();
+    let uses = match &book {
+        Some(book) => book.key_uses().map_err(|error| error.to_string()),
+        None => Err("there is no store".to_owned()),
+    };
     let (usage, before, suppressed) = match &book {
         Some(book) => {
             let usage = book.usage().map_err(|error| failed(error.to_string()))?;
@@ -170,12 +178,12 @@ fn offline(global: &Global) -> Result<Report, Exit> {
         }
         None => (Usage::default(), None, Vec::new()),
     };
-    let mut known = facts.known.clone();
+    let mut known = Facts::with_key_uses(facts.known.clone(), uses);
     known.unasked.extend(
         facts.directories.names().map(|name| format!("the directory `{name}` is asked by a running gateway alone")),
     );
     let files = PolicyFiles::of(&global.config, &loaded.governed).map_err(failed)?;
-    let report = look(&Looked {
+    let looked = Looked {
         files: &files,
         facts: &facts,
         known: &known,
@@ -187,15 +195,18 @@ fn offline(global: &Global) -> Result<Report, Exit> {
         before: before.as_ref(),
         version: governing.as_ref().map_or(1, Governing::n).max(1),
         now,
-    });
-    let mut report = report.map_err(failed)?;
+    };
+    let mut report = look(&looked).map_err(failed)?;
+    // The files were read just now: they are what is on the disk.
+    let place = InPlaceOf { on_disk: None, live: None };
+    let prepared = wanted.map(|wanted| prepare(&looked, &report, wanted, place));
     if let Some(book) = &mut book {
         keep_run(book, &mut report, settings.keep).map_err(failed)?;
     }
-    Ok(report)
+    Ok((report, prepared))
 }
 
-fn report_in(global: &Global, answer: AuditAnswer) -> Result<Report, Exit> {
+pub(super) fn report_in(global: &Global, answer: AuditAnswer) -> Result<Report, Exit> {
     answer.report.ok_or_else(|| {
         fail(global, "the answer holds no report");
         Exit::Unreachable

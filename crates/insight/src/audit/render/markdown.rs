@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{basis, evidence, summary, suppressed, trial};
+use super::{basis, evidence, summary, suppressed, trial, untried};
 use crate::audit::finding::{Finding, Kind, Report};
 
 /// The report as Markdown.
@@ -32,8 +32,11 @@ pub fn markdown(report: &Report) -> String {
         });
         text.push('\n');
     }
-    if !report.not_looked_at.is_empty() || !report.left_out.is_empty() {
+    if !report.not_looked_at.is_empty() || !report.left_out.is_empty() || report.untried > 0 {
         text.push_str("## Not looked at\n\n");
+        if let Some(untried) = untried(report) {
+            let _ = writeln!(text, "- {untried}");
+        }
         for (kind, why) in &report.not_looked_at {
             let _ = writeln!(text, "- {kind}: {}", plain(why));
         }

@@ -74,6 +74,16 @@ fn suppressed(report: &Report) -> Vec<String> {
     report.findings.iter().filter_map(of).collect()
 }
 
+/// What was not tried, and so is not proposed; `None`: all was.
+fn untried(report: &Report) -> Option<String> {
+    let said = match report.untried {
+        0 => return None,
+        1 => "1 proposal was not tried, and is not made".to_owned(),
+        several => format!("{several} proposals were not tried, and are not made"),
+    };
+    Some(format!("{said}: each finding says why"))
+}
+
 /// What came of trying the change.
 fn trial(finding: &Finding) -> Option<String> {
     let recommendation = &finding.recommendation;

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{evidence, level, trial};
+use super::{evidence, level, trial, untried};
 use crate::audit::finding::{Finding, Kind, Report, Severity, Status};
 
 const SCHEMA: &str = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json";
@@ -28,10 +28,10 @@ pub fn sarif(report: &Report, version: &str) -> Value {
     // What is about no line is about the policy: whoever shows findings beside lines takes none without a place.
     let policy = report.findings.iter().find_map(|finding| Some(finding.place.as_ref()?.file.as_str()));
     let results: Vec<Value> = report.findings.iter().map(|finding| result(finding, policy.unwrap_or(POLICY))).collect();
-    let notes: Vec<Value> = report
-        .not_looked_at
-        .iter()
-        .map(|(kind, why)| json!({ "level": "note", "message": { "text": format!("{kind} was not looked for: {why}") } }))
+    let not_looked_for = report.not_looked_at.iter().map(|(kind, why)| format!("{kind} was not looked for: {why}"));
+    let notes: Vec<Value> = not_looked_for
+        .chain(untried(report))
+        .map(|text| json!({ "level": "note", "message": { "text": text } }))
         .collect();
     json!({
         "$schema": SCHEMA,

@@ -1,6 +1,6 @@
 //! A report for a terminal.
 
-use super::{basis, evidence, summary, suppressed, trial};
+use super::{basis, evidence, summary, suppressed, trial, untried};
 use crate::audit::finding::{Finding, Report, Status};
 
 /// The report, line by line. Of what is suppressed there is a line with who said why.
@@ -18,9 +18,10 @@ pub fn text(report: &Report) -> Vec<String> {
         lines.push(String::new());
         lines.extend(suppressed.into_iter().map(|line| format!("suppressed: {line}")));
     }
-    if !report.not_looked_at.is_empty() || !report.left_out.is_empty() {
+    if !report.not_looked_at.is_empty() || !report.left_out.is_empty() || report.untried > 0 {
         lines.push(String::new());
     }
+    lines.extend(untried(report));
     lines.extend(report.left_out.iter().map(|(kind, count)| format!("{kind}: {count} more are not listed")));
     lines.extend(report.not_looked_at.iter().map(|(kind, why)| format!("{kind} was not looked for: {why}")));
     lines

@@ -8,12 +8,14 @@ use super::Input;
 use super::edit::Edit;
 use super::finding::{Evidence, Finding, Kind, Place, Severity, shown};
 use super::model::Model;
+use super::stake::matters_of;
 
 mod breadth;
 mod covered;
 mod denied;
 mod eligible;
 mod escalation;
+mod keys;
 mod peers;
 mod principals;
 mod recent;
@@ -47,6 +49,8 @@ pub(super) struct Said<'s> {
     pub(super) evidence: Evidence,
     pub(super) change: String,
     pub(super) edits: Vec<Edit>,
+    /// What it is about that somebody holds, besides what its place says.
+    pub(super) held: Vec<String>,
 }
 
 impl Said<'_> {
@@ -63,6 +67,7 @@ impl Said<'_> {
             evidence: Evidence::default(),
             change: change.to_owned(),
             edits: Vec::new(),
+            held: Vec::new(),
         }
     }
 }
@@ -92,6 +97,11 @@ impl<'a, 'm> Findings<'a, 'm> {
         finding.evidence = said.evidence;
         finding.recommendation.change = said.change;
         finding.edits = said.edits;
+        let place = finding.place.as_ref().map(|place| (place.kind.as_str(), place.name.as_str()));
+        finding.held = said.held;
+        finding.held.extend(matters_of(finding.principal.as_deref(), place));
+        finding.held.sort_unstable();
+        finding.held.dedup();
         self.found.push(finding);
     }
 
@@ -155,8 +165,9 @@ impl<'a, 'm> Findings<'a, 'm> {
 }
 
 pub(super) fn look(findings: &mut Findings<'_, '_>, yields: &dyn Fn()) {
-    let rules: [fn(&mut Findings<'_, '_>); 10] = [
+    let rules: [fn(&mut Findings<'_, '_>); 11] = [
         unused::look,
+        keys::look,
         eligible::look,
         principals::look,
         breadth::look,

@@ -63,6 +63,7 @@ fn duplicates(findings: &mut Findings<'_, '_>) {
             let said = Said {
                 permission: Some(other),
                 about: name,
+                held: vec![format!("role {name}")],
                 place: findings.place("role", other, *at),
                 evidence: Evidence {
                     facts: vec![format!("{common} of {all} permissions are common")],
@@ -110,6 +111,7 @@ fn subsets(findings: &mut Findings<'_, '_>, sets: &[(&str, Position, Permitted<'
         let said = Said {
             permission: Some(name),
             about: wider,
+            held: vec![format!("role {wider}")],
             place: findings.place("role", name, *at),
             evidence: Evidence {
                 facts: vec![format!("all {} permissions are among the {size} of `{wider}`", set.len())],

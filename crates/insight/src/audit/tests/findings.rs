@@ -2,6 +2,7 @@
 
 mod ages;
 mod breadth;
+mod keys;
 mod peers;
 mod power;
 mod principals;

@@ -41,6 +41,7 @@ fn a_fingerprint_is_the_same_from_run_to_run() {
         made_by: "uid 1000 (ana)".to_owned(),
         severity: Some(finding.severity),
         confirmed_by: String::new(),
+        names: Vec::new(),
     }];
     let third = site.run();
     assert_eq!(third.find(&finding.fingerprint).unwrap().status, Status::Suppressed);
@@ -141,6 +142,20 @@ fn what_names_say_is_no_markup() {
 }
 
 #[test]
+fn what_was_not_tried_is_said() {
+    let mut report = site().run();
+    let said = |report: &Report| (text(report).join("\n"), markdown(report));
+    assert!(!said(&report).0.contains("not tried") && report.untried == 0);
+    for (untried, words) in
+        [(1, "1 proposal was not tried, and is not made"), (7, "7 proposals were not tried, and are not made")]
+    {
+        report.untried = untried;
+        let (text, markdown) = said(&report);
+        assert!(text.contains(words) && markdown.contains(words), "{text}");
+    }
+}
+
+#[test]
 fn sarif_is_of_version_2_1_0() {
     let report = site().run();
     let log = sarif(&report, "1.2.3");
@@ -183,6 +198,7 @@ fn sarif_of_every_kind_is_valid_by_the_schema_that_was_published() {
                 made_by: String::new(),
                 severity: None,
                 confirmed_by: String::new(),
+                names: Vec::new(),
             });
         }
         report.findings.push(finding);

@@ -3,6 +3,8 @@
 mod findings;
 mod forms;
 mod properties;
+mod stake;
+mod together;
 mod trial;
 mod world;
 
@@ -14,8 +16,8 @@ use portcullis_policy::{
 
 use super::usage::Usage;
 use super::{
-    Activation, AuditSettings, BreakGlassUse, Finding, History, Input, KnownPrincipals, PolicyText, PolicyWriters,
-    Report, Suppression, audit,
+    Activation, AuditSettings, BreakGlassUse, Endless, Finding, History, Input, KnownPrincipals, PolicyText,
+    PolicyWriters, Report, SamePerson, Suppression, audit,
 };
 
 pub(super) const DAY: i64 = 86_400;
@@ -33,6 +35,7 @@ pub(super) struct Site {
     pub(super) writers: PolicyWriters,
     pub(super) settings: AuditSettings,
     pub(super) suppressions: Vec<Suppression>,
+    pub(super) lint: LintFacts,
     pub(super) before: Option<Report>,
     pub(super) text: &'static dyn PolicyText,
 }
@@ -58,6 +61,7 @@ impl Site {
             writers: PolicyWriters::default(),
             settings: AuditSettings::default(),
             suppressions: Vec::new(),
+            lint: LintFacts::default(),
             before: None,
             text: &Unread,
         }
@@ -94,28 +98,32 @@ impl Site {
     }
 
     pub(super) fn run(&self) -> Report {
+        self.ask(|input| audit(input, &|| {}))
+    }
+
+    /// Asks something of what an audit would look at.
+    pub(super) fn ask<T>(&self, ask: impl FnOnce(&Input<'_>) -> T) -> T {
         let (policy, _) = Policy::compile(&self.draft).unwrap_or_else(|problems| panic!("{problems:?}"));
         let old = History::of_one(&self.draft, NOW - 400 * DAY);
-        audit(
-            &Input {
-                draft: &self.draft,
-                policy: &policy,
-                usage: &self.usage,
-                sample: None,
-                history: self.history.as_ref().unwrap_or(&old),
-                known: &self.known,
-                break_glass: self.break_glass.as_deref(),
-                activations: self.activations.as_deref(),
-                writers: &self.writers,
-                lint: &LintFacts { now: Some(now()), ..LintFacts::default() },
-                settings: &self.settings,
-                suppressions: &self.suppressions,
-                before: self.before.as_ref(),
-                text: self.text,
-                now: now(),
-            },
-            &|| {},
-        )
+        ask(&Input {
+            draft: &self.draft,
+            policy: &policy,
+            usage: &self.usage,
+            sample: None,
+            history: self.history.as_ref().unwrap_or(&old),
+            known: &self.known,
+            break_glass: self.break_glass.as_deref(),
+            activations: self.activations.as_deref(),
+            writers: &self.writers,
+            lint: &LintFacts { now: Some(now()), ..self.lint.clone() },
+            settings: &self.settings,
+            suppressions: &self.suppressions,
+            persons: &ByName,
+            before: self.before.as_ref(),
+            text: self.text,
+            patience: &Endless,
+            now: now(),
+        })
     }
 
     /// The findings of one kind: whom they are about, and what.
@@ -134,6 +142,16 @@ pub(super) struct Unread;
 impl PolicyText for Unread {
     fn comes_to(&self, _: &str, _: &dyn Fn(&PolicyDraft) -> PolicyDraft) -> Result<(), String> {
         Ok(())
+    }
+}
+
+/// Who has the name of a user is that user.
+#[derive(Debug)]
+pub(super) struct ByName;
+
+impl SamePerson for ByName {
+    fn may_be(&self, names: &[String], principal: &str) -> bool {
+        names.iter().any(|name| principal.strip_prefix("user:") == Some(name))
     }
 }
 

@@ -8,8 +8,8 @@ use portcullis_policy::{LintFacts, Policy, PolicyDraft};
 use super::{DAY, NOW, Site, now};
 use crate::audit::edit::Edit;
 use crate::audit::model::Model;
-use crate::audit::preview::try_all;
-use crate::audit::{Finding, History, Input, Kind, PolicyText, Severity};
+use crate::audit::preview::{try_all, untried};
+use crate::audit::{Endless, Finding, History, Input, Kind, Patience, PolicyText, Severity};
 
 fn dropping(assignment: &str, severity: Severity) -> Finding {
     let mut finding = Finding::new(Kind::UnusedRoleBinding, severity, Some("user:alice"), None, assignment);
@@ -18,6 +18,10 @@ fn dropping(assignment: &str, severity: Severity) -> Finding {
 }
 
 fn tried(site: &Site, findings: &mut [Finding], text: &dyn PolicyText) {
+    tried_within(site, findings, text, &Endless);
+}
+
+fn tried_within(site: &Site, findings: &mut [Finding], text: &dyn PolicyText, patience: &dyn Patience) {
     let (policy, _) = Policy::compile(&site.draft).unwrap();
     let input = Input {
         draft: &site.draft,
@@ -32,8 +36,10 @@ fn tried(site: &Site, findings: &mut [Finding], text: &dyn PolicyText) {
         lint: &LintFacts::default(),
         settings: &site.settings,
         suppressions: &[],
+        persons: &super::ByName,
         before: None,
         text,
+        patience,
         now: now(),
     };
     let model = Model::new(&site.draft, &site.usage, &site.known, now());
@@ -119,4 +125,52 @@ fn a_text_is_given_out_only_where_it_comes_to_what_was_tried() {
     assert_eq!(held.withheld.as_deref(), Some("its text is not given out: it cannot be read"));
     assert!(findings.iter().skip(1).all(|finding| finding.recommendation.toml.is_some()));
     assert_eq!(text.0.get(), 2);
+}
+
+/// Says that it is over once it was asked so often.
+#[derive(Debug)]
+struct Times(Cell<u32>);
+
+impl Patience for Times {
+    fn is_over(&self) -> bool {
+        let left = self.0.get();
+        self.0.set(left.saturating_sub(1));
+        left == 0
+    }
+}
+
+/// Reads every text, and remembers it.
+#[derive(Debug, Default)]
+struct Seen(std::cell::RefCell<BTreeSet<String>>);
+
+impl PolicyText for Seen {
+    fn comes_to(&self, suggestion: &str, _: &dyn Fn(&PolicyDraft) -> PolicyDraft) -> Result<(), String> {
+        self.0.borrow_mut().insert(suggestion.to_owned());
+        Ok(())
+    }
+}
+
+/// Wherever the time is over: what was not tried, as a change and as a text, is not proposed, and how much that is, is said.
+#[test]
+fn what_there_was_no_time_for_is_never_proposed() {
+    let site = twice();
+    let mut counts = Vec::new();
+    for times in 0..40 {
+        let mut findings: Vec<Finding> =
+            (0..5).map(|number| dropping(&format!("idle{number}"), Severity::Medium)).collect();
+        findings.push(dropping("one", Severity::Low));
+        findings.push(dropping("two", Severity::Low));
+        let seen = Seen::default();
+        tried_within(&site, &mut findings, &seen, &Times(Cell::new(times)));
+        for finding in &findings {
+            let recommendation = &finding.recommendation;
+            let proposed = recommendation.toml.as_ref();
+            assert!(proposed.is_none_or(|text| seen.0.borrow().contains(text)), "{times}: {recommendation:?}");
+            assert!(proposed.is_none() || recommendation.preview.as_ref().unwrap().newly_denied == 0, "{times}");
+            assert_eq!(proposed.is_none(), finding.edits.is_empty(), "{times}: what has no text proposes nothing");
+            assert_ne!(proposed.is_some(), recommendation.withheld.is_some(), "{times}: {recommendation:?}");
+        }
+        counts.push(untried(&findings));
+    }
+    assert_eq!((counts[0], counts[39]), (7, 0), "{counts:?}");
 }

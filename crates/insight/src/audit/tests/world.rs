@@ -11,7 +11,7 @@ use portcullis_policy::{ActivationRules, DenyDraft, ExclusiveDraft, NetworkDraft
 use super::{DAY, NOW, Site, edits};
 use crate::audit::edit::apply;
 use crate::audit::model::Model;
-use crate::audit::{Activation, GrantSet, History, KnownPrincipals, PastVersion};
+use crate::audit::{Activation, GrantSet, History, KnownKey, KnownPrincipals, PastVersion};
 
 const TEAMS: usize = 24;
 const MEMBERS: usize = 25;
@@ -190,6 +190,7 @@ impl World {
         self.plant_networks();
         self.plant_ended();
         self.plant_orphans();
+        self.plant_keys();
         self.plant_duplicates();
         self.plant_parts();
         self.plant_missing();
@@ -315,6 +316,34 @@ impl World {
             self.put("LP04", &name, "");
             // It makes no requests, either, and hardly belongs to the team.
             self.true_as_well.insert(("LP03", name, String::new()));
+        }
+    }
+
+    /// The services that come have a key each; some have one more, of before, which was used last when they got the one of now, or never. Of others the second one
+    /// is in use as well, is new, or has ended.
+    fn plant_keys(&mut self) {
+        let window = self.form.window();
+        for number in 0..20_i64 {
+            let principal = format!("service:ops{number:02}");
+            let key = |id: String, made: i64, used: Option<i64>| KnownKey {
+                id,
+                principal: principal.clone(),
+                created: Some(NOW - made * DAY),
+                expires: None,
+                last_used: used.map(|days| NOW - days * DAY),
+            };
+            let other = format!("ops{number:02}-other");
+            let second = match number % 5 {
+                0 => key(other.clone(), 300, Some(window + 1 + number)),
+                1 => key(other.clone(), window + number, None),
+                2 => key(other.clone(), 300, Some(window - 1 - number)),
+                3 => key(other.clone(), window - 1 - number, None),
+                _ => KnownKey { expires: Some(NOW - number * DAY), ..key(other.clone(), 300, Some(window + number)) },
+            };
+            if number % 5 < 2 {
+                self.put("LP03", &principal, &format!("key {other}"));
+            }
+            self.site.known.keys.extend([key(format!("ops{number:02}"), 300, Some(number % 3)), second]);
         }
     }
 
@@ -503,7 +532,7 @@ fn found(report: &crate::audit::Report) -> BTreeSet<(&'static str, String, Strin
         let name = || finding.place.as_ref().map(|place| place.name.clone()).unwrap_or_default();
         let permission = || finding.permission.clone().unwrap_or_default();
         let what = match kind {
-            "LP03" | "LP04" => String::new(),
+            "LP04" => String::new(),
             "LP05" | "LP11" => name(),
             _ => permission(),
         };
