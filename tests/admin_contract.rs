@@ -182,12 +182,7 @@ fn cases() -> Vec<Case> {
             409,
             "admin.access_break_glass",
         ),
-        act(
-            "/v1/access/review",
-            json!({ "verb": "review", "id": 7 }),
-            409,
-            "admin.access_review",
-        ),
+        act("/v1/access/review", json!({ "verb": "review", "id": 7 }), 409, "admin.access_review"),
         act(
             "/v1/access/request",
             json!({ "verb": "request", "event": "019ad000-0000-7000-8000-000000000000", "reason": "x" }),

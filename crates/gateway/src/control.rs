@@ -331,7 +331,9 @@ impl Gateway for Operated {
     }
 
     fn try_feed_rollback(&self, name: &str) -> Result<FeedRollbackTried, Problem> {
-        feed_rollback::may_go_back(&self.running, name).and_then(|()| feed_rollback::try_rollback(&self.running, name)).map_err(problem)
+        feed_rollback::may_go_back(&self.running, name)
+            .and_then(|()| feed_rollback::try_rollback(&self.running, name))
+            .map_err(problem)
     }
 
     fn roll_feed_back(&self, name: &str) -> Result<Done, Problem> {

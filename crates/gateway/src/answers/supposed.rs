@@ -64,6 +64,12 @@ impl Stated {
         Circumstances {
             client: self.client,
             country: self.country,
+            risk: &self.risk,
+            activations: &self.activations,
+            now: self.now,
+        }
+    }
+
     /// Finds out in which country the stated address is by the databases of a running gateway, where it has any and nobody has stated it.
     pub(crate) fn locate_with(&mut self, geo: &Geo) {
         if let Some(address) = self.client.ip().filter(|_| self.country.is_none() && !geo.reports().is_empty()) {
@@ -76,12 +82,6 @@ impl Stated {
     /// Besides what is stated, this is in force for whoever it is about.
     pub(crate) fn lend(&mut self, activations: Vec<Activation>) {
         self.activations.extend(activations);
-    }
-
-            risk: &self.risk,
-            activations: &self.activations,
-            now: self.now,
-        }
     }
 }
 

@@ -12,10 +12,11 @@ use portcullis_insight::audit::{Finding, Report};
 use serde_json::json;
 
 use super::grants::{ask_or_read, ask_where_there_is_a_channel, offline, report_in};
+use crate::answers::terminal::safe;
 use crate::auditing::Wanted;
 use crate::cli::args::{AuditApplyArgs, Format, Global};
 use crate::cli::governing::{asked, live_files};
-use crate::cli::live::{fail, safe};
+use crate::cli::live::fail;
 use crate::cli::output::answer;
 use crate::exit::Exit;
 
