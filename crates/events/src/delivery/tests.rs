@@ -16,7 +16,7 @@ use crate::recorder::testing::{Opened, Target, assemble};
 use crate::settings::{FoldSettings, OnFull, Settings, SinkKind, SinkSettings, SpoolSettings};
 use crate::{Recorder, SinkStats};
 
-const LONG: Duration = Duration::from_secs(20);
+const LONG: Duration = Duration::from_secs(60);
 const SHORT: Duration = Duration::from_millis(50);
 
 /// A receiver that a test scripts, and that keeps the numbers it accepted.

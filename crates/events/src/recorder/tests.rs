@@ -15,7 +15,7 @@ use crate::reason_code::ReasonCode;
 use crate::settings::{SinkKind, SinkSettings};
 use crate::sinks::Sink;
 
-pub(super) const LONG: Duration = Duration::from_secs(20);
+pub(super) const LONG: Duration = Duration::from_secs(60);
 pub(super) const SHORT: Duration = Duration::from_millis(30);
 
 pub(super) fn event() -> Event {
