@@ -27,7 +27,7 @@ fn sign(site: &mut Site, algorithms: &[&[&str]]) {
     let others = ["key", "other_key"];
     let mut config =
         "[identity.headers]\nassertion = \"x-auth-assertion\"\n[identity.assertion]\nissuer = \"https://gw.test\"\n\
-                      lifetime = \"10s\"\n"
+                      lifetime = \"5m\"\n"
             .to_owned();
     for (name, algorithm) in others.iter().zip(algorithms) {
         let openssl = std::env::var("PORTCULLIS_OPENSSL").unwrap_or_else(|_| "openssl".to_owned());

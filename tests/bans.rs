@@ -270,7 +270,7 @@ fn a_credential_that_holds_and_is_refused_narrows_no_ban() {
 
 #[test]
 fn who_tries_again_while_banned_is_free_when_the_ban_ends() {
-    let world = world("[ban]\nfirst = \"1s\"\nlongest = \"1s\"\n", "");
+    let world = world("[ban]\nfirst = \"4s\"\nlongest = \"4s\"\n", "");
     let gateway = &world.gateway;
     gateway.get_from("127.0.0.77", EXPLOIT, &[]);
     gateway.check_refused("banned", &gateway.get_from("127.0.0.77", "/", &[]), 403, "ban.active");

@@ -14,8 +14,9 @@ use crate::harness::{Site, of_kind};
 #[test]
 fn requests_that_were_begun_are_answered_whole() {
     let upstream = Upstream::choosing(|head| match head.target.as_str() {
-        "/drip" => Reply::drip(&[&[b'd'; 1000][..]; 8], Duration::from_millis(60)),
-        _ => Reply::echo().after(Duration::from_millis(400)),
+        "/drip" => Reply::drip(&[&[b'd'; 1000][..]; 8], Duration::from_millis(60)).when_told(),
+        "/slow" => Reply::echo().when_told(),
+        _ => Reply::echo(),
     });
     let mut gateway = Site::new(&upstream.url()).start();
     let mut waiting: Vec<Conn> = (0..32).map(|_| gateway.conn()).collect();
@@ -26,13 +27,16 @@ fn requests_that_were_begun_are_answered_whole() {
     let mut uploading = gateway.conn();
     uploading.send("PUT /upload HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\nhello");
     let mut idle = gateway.conn();
-    idle.send(request("GET", "/drip", &[], b""));
+    idle.send(request("GET", "/", &[], b""));
     assert_eq!(idle.answer().status(), 200);
     upstream.wait_for_requests(33);
+    let begun = || gateway.metric("http_server_active_requests").filter(|active| *active == 33.0);
+    assert!(wait::until(PATIENCE, begun).is_some());
     gateway.process.signal(Signal::Term);
     // Idle connections end at once, in order: that is an end of stream, not a reset.
     assert!(idle.closed_within(PATIENCE));
     assert!(idle.next_bytes().unwrap().is_empty());
+    upstream.go_on();
     for (number, connection) in waiting.iter_mut().enumerate() {
         let answer = connection.answer();
         assert_eq!(answer.status(), 200, "{number}");
@@ -55,18 +59,23 @@ fn requests_that_were_begun_are_answered_whole() {
 #[test]
 fn the_delay_gives_load_balancers_time_to_look_away() {
     let upstream = Upstream::start();
-    let mut site = Site::new(&upstream.url());
-    site.add("[shutdown]\ndelay = \"800ms\"\n");
-    let mut gateway = site.start();
+    let delayed = |delay: &str| {
+        let mut site = Site::new(&upstream.url());
+        site.add(&format!("[shutdown]\ndelay = \"{delay}\"\n"));
+        site.start()
+    };
+    // Far longer than the test waits for.
+    let mut gateway = delayed("1h");
     assert_eq!(wire::get(gateway.ops, "/readyz", &[]).status(), 200);
-    let began = Instant::now();
     gateway.process.signal(Signal::Term);
-    let said_no =
-        wait::until(PATIENCE, || (wire::get(gateway.ops, "/readyz", &[]).status() == 503).then(|| began.elapsed()));
-    assert!(said_no.unwrap() < Duration::from_millis(700), "readiness waited for the delay");
+    let said_no = || (wire::get(gateway.ops, "/readyz", &[]).status() == 503).then_some(());
+    assert!(wait::until(PATIENCE, said_no).is_some(), "readiness waits for the delay");
     assert_eq!(wire::get(gateway.ops, "/livez", &[]).status(), 200, "it drains, it is not dead");
     assert_eq!(gateway.get("/new", &[]).status(), 200, "who has not looked yet is served");
-    assert_eq!(gateway.process.wait_exit(PATIENCE).code(), Some(0));
+    // It ends by itself, and not before.
+    let mut gateway = delayed("800ms");
+    let began = Instant::now();
+    assert_eq!(gateway.process.stop(PATIENCE).code(), Some(0));
     assert!(began.elapsed() >= Duration::from_millis(800));
 }
 
@@ -110,18 +119,19 @@ fn the_grace_is_the_most_that_a_hanging_request_gets() {
     let began = Instant::now();
     assert_eq!(gateway.process.stop(PATIENCE).code(), Some(0));
     let took = began.elapsed();
-    assert!(took >= Duration::from_millis(500) && took < Duration::from_secs(5), "{took:?}");
+    assert!(took >= Duration::from_millis(500) && took < Duration::from_secs(30), "{took:?} of the usual 30 s");
     assert!(hanging.closed_within(PATIENCE));
 }
 
 #[test]
 fn a_second_signal_ends_it_at_once() {
     for (second, delay) in
-        [(Signal::Term, "0s"), (Signal::Interrupt, "0s"), (Signal::Term, "20s"), (Signal::Interrupt, "20s")]
+        [(Signal::Term, "0s"), (Signal::Interrupt, "0s"), (Signal::Term, "1h"), (Signal::Interrupt, "1h")]
     {
         let upstream = Upstream::replying(Reply::hang());
         let mut site = Site::new(&upstream.url());
-        site.add(&format!("[shutdown]\ndelay = \"{delay}\"\n"));
+        // Far longer than the test waits for.
+        site.add(&format!("[shutdown]\ndelay = \"{delay}\"\ngrace = \"1h\"\n"));
         let mut gateway = site.start();
         let mut hanging = gateway.conn();
         hanging.send(request("GET", "/", &[], b""));
@@ -129,11 +139,6 @@ fn a_second_signal_ends_it_at_once() {
         gateway.process.signal(Signal::Interrupt);
         gateway.process.wait_for_line("draining");
         gateway.process.signal(second);
-        let began = Instant::now();
-        assert_eq!(gateway.process.wait_exit(PATIENCE).code(), Some(0));
-        assert!(
-            began.elapsed() < Duration::from_secs(10),
-            "{second:?} did not end the delay of {delay} and the grace of 30 s"
-        );
+        assert_eq!(gateway.process.wait_exit(PATIENCE).code(), Some(0), "{second:?}, {delay}");
     }
 }

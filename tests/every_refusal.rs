@@ -240,7 +240,7 @@ impl World {
         let down = format!("http://127.0.0.1:{}", free_port());
         let no_breaker = "breaker = { enabled = false }";
         for (name, url, more) in [
-            ("rude", &rude.url(), "breaker = { enabled = false }\ntimeouts = { first_byte = \"400ms\" }"),
+            ("rude", &rude.url(), "breaker = { enabled = false }\ntimeouts = { first_byte = \"3s\" }"),
             ("down", &down, no_breaker),
             ("broken", &down, "breaker = { failures = 2, open = \"10m\", longest = \"10m\" }"),
             ("held", &slow.url(), no_breaker),

@@ -5,7 +5,6 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use portcullis_identity::api_key::mint;
 use portcullis_testkit::events::EventFile;
@@ -52,6 +51,9 @@ principals = ["authenticated"]
 scope = "*"
 "#;
 
+/// What every configuration of [`Site`] begins with, unless it is replaced.
+const WORKERS: &str = "[process]\nworkers = 2\n";
+
 /// Keeps bans out of tests that refuse often on purpose.
 pub(crate) const NO_BANS: &str = "\n[ban]\nmode = \"off\"\n";
 
@@ -95,7 +97,7 @@ impl Site {
     pub(crate) fn without_route(upstream: &str) -> Self {
         let config = format!(
             "version = 1\n\n[[listener]]\nname = \"main\"\naddress = \"127.0.0.1:0\"\n\n\
-             [ops]\naddress = \"127.0.0.1:0\"\n\n[process]\nworkers = 2\n\n\
+             [ops]\naddress = \"127.0.0.1:0\"\n\n{WORKERS}\n\
              [[sink]]\nname = \"events\"\nkind = \"file\"\npath = \"events.jsonl\"\n\n\
              [[upstream]]\nname = \"app\"\nendpoints = [\"{upstream}\"]\n"
         );
@@ -186,11 +188,25 @@ impl Site {
 
     /// Writes the files that were gathered.
     pub(crate) fn write(&self) -> PathBuf {
-        self.file("portcullis.toml", &self.config);
+        self.file("portcullis.toml", &self.whole_config());
         if !self.keys.is_empty() {
             self.file("keys.toml", &self.keys);
         }
         self.path("portcullis.toml")
+    }
+
+    /// Of a gateway that sheds nothing, unless the test says when: on a busy machine a thread waits for its turn however little there is to do, and
+    /// what is refused for that is not what a test is about.
+    fn whole_config(&self) -> String {
+        const LIMITS: &str = "[limits]\n";
+        const SHEDS_NOTHING: &str = "[limits]\nshed_after = \"0s\"\n";
+        if self.config.contains("shed_after") || !self.config.contains(WORKERS) {
+            self.config.clone()
+        } else if self.config.contains(LIMITS) {
+            self.config.replacen(LIMITS, SHEDS_NOTHING, 1)
+        } else {
+            format!("{}\n{SHEDS_NOTHING}", self.config)
+        }
     }
 
     /// Runs a verb of the command line on the configuration.
@@ -329,7 +345,7 @@ impl Gateway {
 
     /// Ends it in order and returns all its events.
     pub(crate) fn stop(mut self) -> Vec<Value> {
-        let status = self.process.stop(Duration::from_secs(20));
+        let status = self.process.stop(PATIENCE);
         assert_eq!(status.code(), Some(0), "the gateway ended with {status}");
         self.events.all()
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use portcullis_testkit::http2::{Frame, Http2, PREFACE, flag, head, kind};
+use portcullis_testkit::http2::{Frame, Http2, PREFACE, block, flag, head, kind};
 use portcullis_testkit::process::{Finished, Signal};
 use portcullis_testkit::upstream::{Reply, Upstream};
 use portcullis_testkit::wait::{self, PATIENCE};
@@ -13,8 +13,6 @@ use crate::harness::{AUTHENTICATED, NO_BANS, Site, of_kind, tool};
 
 /// The fields of a head, pseudo-header fields first.
 type Fields<'f> = Vec<(&'f str, &'f str)>;
-
-const SOON: Duration = Duration::from_secs(5);
 
 /// Codes of errors (RFC 9113 section 7).
 const NO_ERROR: u32 = 0x0;
@@ -79,7 +77,7 @@ fn a_large_answer_and_a_large_upload_pass_whole_and_no_faster_than_they_are_take
     // A window that is not opened holds the answer back, and another stream is not held up by it.
     client.opens_windows = false;
     let held = client.request(&head("GET", "/huge", &[]), true);
-    let part = client.answer_until(held, SOON, |answer| answer.body.len() >= 65_535);
+    let part = client.answer_until(held, PATIENCE, |answer| answer.body.len() >= 65_535);
     assert_eq!((part.body.len(), part.ended), (65_535, false));
     client.send(&Frame::new(kind::WINDOW_UPDATE, 0, 0, 1_000_000u32.to_be_bytes()));
     assert_eq!(client.get("/other", &[]).status(), 200);
@@ -273,7 +271,7 @@ fn a_connection_that_breaks_the_protocol_is_closed_with_one_event() {
     for (index, (what, bytes)) in broken.iter().enumerate() {
         let mut client = Http2::silent(gateway.address);
         client.send_bytes(bytes);
-        assert!(client.closed_within(SOON), "{what}");
+        assert!(client.closed_within(PATIENCE), "{what}");
         assert!(client.goaway.is_some_and(|code| code != NO_ERROR), "{what}: {:?}", client.goaway);
         let events = gateway.refusals(index + 1);
         assert_eq!(events[index]["reason"], "request.malformed", "{what}");
@@ -306,23 +304,28 @@ fn clients_that_stall_are_given_up() {
         "/hang" => Reply::hang(),
         _ => Reply::echo(),
     });
-    let mut site = Site::new(&upstream.url());
-    site.add(
-        "[limits]\nfirst_byte_timeout = \"300ms\"\nheader_timeout = \"300ms\"\nkeep_alive_timeout = \"600ms\"\n\
-         body_idle_timeout = \"300ms\"\n",
-    );
-    let gateway = site.start();
+    // Short is what a case is about, and nothing that it might be held up with.
+    let limited = |limits: &str| {
+        let mut site = Site::new(&upstream.url());
+        site.add(&format!("[limits]\n{limits}"));
+        site.start()
+    };
     // Silent, or in the middle of the preface.
-    assert!(Http2::silent(gateway.address).closed_within(SOON));
+    let gateway = limited("first_byte_timeout = \"300ms\"\nheader_timeout = \"300ms\"\n");
+    assert!(Http2::silent(gateway.address).closed_within(PATIENCE));
     let mut client = Http2::silent(gateway.address);
     client.send_bytes(&PREFACE[..20]);
-    assert!(client.closed_within(SOON));
+    assert!(client.closed_within(PATIENCE));
+    gateway.refusals(1);
     // In the middle of a head.
+    let gateway = limited("header_timeout = \"300ms\"\n");
     let mut client = Http2::open(gateway.address);
     assert_eq!(client.get("/", &[]).status(), 200);
     client.send(&Frame::new(kind::HEADERS, 0, 3, [0x82]));
-    assert!(client.closed_within(SOON));
+    assert!(client.closed_within(PATIENCE));
+    assert_eq!(gateway.refusals(1)[0]["reason"], "request.timeout");
     // In the middle of a body.
+    let gateway = limited("body_idle_timeout = \"300ms\"\n");
     let mut client = Http2::open(gateway.address);
     let stream = client.request(&head("POST", "/", &[("content-length", "9")]), false);
     client.data(stream, b"half", false);
@@ -333,18 +336,25 @@ fn clients_that_stall_are_given_up() {
     let stream = client.request(&head("GET", "/huge", &[]), true);
     let answer = client.answer(stream);
     assert_eq!(answer.reset, Some(CANCEL), "{} bytes", answer.body.len());
-    // Idle.
-    let mut client = Http2::open(gateway.address);
-    assert_eq!(client.get("/", &[]).status(), 200);
-    assert!(client.closed_within(SOON));
+    assert_eq!(gateway.refusals(1)[0]["reason"], "request.timeout");
+    // Idle. The request comes with the preface: between the two, the connection would be idle, too.
+    let gateway = limited("keep_alive_timeout = \"600ms\"\n");
+    let asking = |path: &str| {
+        let mut client = Http2::silent(gateway.address);
+        let settings = Frame::new(kind::SETTINGS, 0, 0, []);
+        let flags = flag::END_HEADERS | flag::END_STREAM;
+        let asked = Frame::new(kind::HEADERS, flags, 1, block(&head("GET", path, &[])));
+        client.send_bytes(&[PREFACE, &settings.bytes(), &asked.bytes()].concat());
+        client
+    };
+    let mut client = asking("/");
+    assert_eq!(client.answer(1).status(), 200);
+    assert!(client.closed_within(PATIENCE));
     assert_eq!(client.goaway, Some(NO_ERROR));
     // Waiting for an answer is no stalling, as long as the client is there.
-    let mut client = Http2::open(gateway.address);
-    let stream = client.request(&head("GET", "/hang", &[]), true);
-    let answer = client.answer_until(stream, Duration::from_secs(2), |answer| answer.closed);
+    let answer = asking("/hang").answer_until(1, Duration::from_secs(2), |answer| answer.closed);
     assert!(!answer.closed && answer.reset.is_none(), "{answer:?}");
-    let reasons: Vec<Value> = gateway.refusals(3).iter().map(|event| event["reason"].clone()).collect();
-    assert!(reasons.iter().filter(|reason| **reason == "request.timeout").count() >= 2, "{reasons:?}");
+    assert!(of_kind(&gateway.stop(), "access.denied").is_empty());
 }
 
 #[test]
@@ -361,7 +371,7 @@ fn a_stream_that_the_client_resets_ends_its_request_at_the_upstream() {
     };
     let hanging = client.request(&head("GET", "/hang", &[]), true);
     let dripping = client.request(&head("GET", "/drip", &[]), true);
-    client.answer_until(dripping, SOON, |answer| answer.body.len() > 8);
+    client.answer_until(dripping, PATIENCE, |answer| answer.body.len() > 8);
     in_flight(2.0);
     client.send(&Frame::new(kind::RST_STREAM, 0, hanging, CANCEL.to_be_bytes()));
     in_flight(1.0);
@@ -391,10 +401,10 @@ fn a_client_that_waits_is_told_to_send_its_body() {
     let mut client = Http2::open(gateway.address);
     let fields = head("POST", "/", &[("expect", "100-continue"), ("content-length", "5")]);
     let stream = client.request(&fields, false);
-    let mut answer = client.answer_until(stream, SOON, |answer| !answer.statuses.is_empty());
+    let mut answer = client.answer_until(stream, PATIENCE, |answer| !answer.statuses.is_empty());
     assert_eq!(answer.statuses, [100]);
     client.data(stream, b"hello", true);
-    client.read_on(&mut answer, stream, SOON, |answer| answer.ended);
+    client.read_on(&mut answer, stream, PATIENCE, |answer| answer.ended);
     assert_eq!(answer.statuses, [100, 200]);
     assert_eq!(upstream.wait_for_requests(1)[0].body_start, b"hello");
     // One who is refused is not asked for a body.
@@ -430,7 +440,7 @@ fn a_stream_ends_with_its_permission() {
     let mut gateway = site.start();
     let mut client = Http2::open(gateway.address);
     let stream = client.request(&head("GET", "/", &[("x-api-key", &key)]), true);
-    let begun = client.answer_until(stream, SOON, |answer| answer.body.len() > 8);
+    let begun = client.answer_until(stream, PATIENCE, |answer| answer.body.len() > 8);
     assert_eq!(begun.status(), 200);
     let deny =
         "\n[[deny]]\nname = \"alice-left\"\nprincipals = [\"user:alice\"]\nactions = [\"* /**\"]\nscope = \"*\"\n";
@@ -451,15 +461,15 @@ fn sigterm_ends_the_connection_and_not_the_requests_on_it() {
     let mut gateway = Site::new(&upstream.url()).start();
     let mut client = Http2::open(gateway.address);
     let stream = client.request(&head("GET", "/drip", &[]), true);
-    let mut answer = client.answer_until(stream, SOON, |answer| answer.body.len() > 8);
+    let mut answer = client.answer_until(stream, PATIENCE, |answer| answer.body.len() > 8);
     let mut idle = Http2::open(gateway.address);
     assert_eq!(idle.get("/", &[]).status(), 200);
     gateway.process.signal(Signal::Term);
-    assert!(idle.closed_within(SOON));
+    assert!(idle.closed_within(PATIENCE));
     assert_eq!(idle.goaway, Some(NO_ERROR));
     client.read_on(&mut answer, stream, PATIENCE, |answer| answer.ended);
     assert_eq!((answer.body.len(), answer.goaway), (200, Some(NO_ERROR)));
-    assert!(client.closed_within(SOON));
+    assert!(client.closed_within(PATIENCE));
     assert_eq!(gateway.process.wait_exit(PATIENCE).code(), Some(0));
 }
 
@@ -475,7 +485,7 @@ fn a_slow_reader_has_its_whole_answer_also_when_the_gateway_goes() {
     assert_eq!(client.get("/", &[]).status(), 200);
     client.receive_at_once(8 * 1024);
     let stream = client.request(&head("GET", "/huge", &[]), true);
-    let mut answer = client.answer_until(stream, SOON, |answer| answer.body.len() > 100_000);
+    let mut answer = client.answer_until(stream, PATIENCE, |answer| answer.body.len() > 100_000);
     gateway.process.signal(Signal::Term);
     while !answer.ended && !answer.closed {
         let wanted = answer.body.len() + 16 * 1024;

@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use portcullis_testkit::http2::{Frame, Http2, PREFACE, block, flag, head, kind};
 use portcullis_testkit::upstream::{Reply, Upstream};
+use portcullis_testkit::wait::{self, PATIENCE};
 
 use crate::harness::{Gateway, Site};
 
-const SOON: Duration = Duration::from_secs(5);
+/// So long nothing more comes.
+const NOTHING_FOR: Duration = Duration::from_millis(200);
 
 /// Codes of errors (section 7).
 const PROTOCOL: u32 = 0x1;
@@ -87,29 +89,39 @@ fn start() -> (Upstream, Gateway) {
     (upstream, gateway)
 }
 
+/// Reads until the server's first settings are there, and acknowledges them; nothing else may come.
+#[track_caller]
+fn wait_for_settings(client: &mut Http2) {
+    let come = wait::until(PATIENCE, || {
+        assert!(client.frame_within(Duration::from_millis(1)).is_none(), "only settings, which are not shown");
+        (!client.settings.is_empty()).then_some(())
+    });
+    assert!(come.is_some(), "no settings come");
+}
+
 #[track_caller]
 fn check(gateway: &Gateway, cases: &[Case]) {
     let mut wrong = Vec::new();
     for Case { section, what, then, frames } in cases {
         let mut client = Http2::open(gateway.address);
         // The settings are acknowledged before, or that would come in the middle of a header block.
-        assert!(client.frame_within(Duration::from_millis(1)).is_none());
+        wait_for_settings(&mut client);
         drop(client.try_send_bytes(frames));
         let seen = match then {
             Then::Answered => {
-                let answer = client.answer_until(1, SOON, |answer| answer.ended || answer.reset.is_some());
+                let answer = client.answer_until(1, PATIENCE, |answer| answer.ended || answer.reset.is_some());
                 if answer.status() == 200 && answer.ended { continue } else { format!("{answer:?}") }
             }
             Then::GoesOn => {
                 drop(client.try_send_bytes(&headers(HEAD_ENDS, 201, get()).bytes()));
-                let answer = client.answer_until(201, SOON, |answer| answer.ended || answer.reset.is_some());
+                let answer = client.answer_until(201, PATIENCE, |answer| answer.ended || answer.reset.is_some());
                 if answer.status() == 200 { continue } else { format!("{answer:?}") }
             }
             Then::Stream(stream, codes) => {
                 let over = |answer: &portcullis_testkit::http2::Answer| {
                     answer.ended || answer.reset.is_some() || answer.goaway.is_some()
                 };
-                let answer = client.answer_until(*stream, SOON, over);
+                let answer = client.answer_until(*stream, PATIENCE, over);
                 let told = answer.reset.or(answer.goaway);
                 if answer.status() == 400 || told.is_some_and(|code| codes.contains(&code)) {
                     continue;
@@ -117,7 +129,7 @@ fn check(gateway: &Gateway, cases: &[Case]) {
                 format!("{answer:?}")
             }
             Then::Connection(codes) => {
-                let closed = client.closed_within(SOON);
+                let closed = client.closed_within(PATIENCE);
                 if closed && client.goaway.is_none_or(|code| code == PROTOCOL || codes.contains(&code)) {
                     continue;
                 }
@@ -466,7 +478,7 @@ fn the_preface_and_the_first_settings() {
     let (_upstream, gateway) = start();
     let mut client = Http2::silent(gateway.address);
     client.send_bytes(PREFACE);
-    assert!(client.frame_within(SOON / 50).is_none(), "only settings, which are not shown");
+    wait_for_settings(&mut client);
     assert!(client.settings.contains(&(3, 100)), "{:?}", client.settings);
     // The first frame must be SETTINGS (section 3.4).
     client.send(&frame(kind::PING, 0, 0, [0; 8]));
@@ -476,11 +488,13 @@ fn the_preface_and_the_first_settings() {
     client.send(&settings(&[(4, 100), (4, 1)]));
     client.opens_windows = false;
     let stream = client.request(&head("GET", "/", &[]), true);
-    let answer = client.answer_until(stream, SOON / 10, |answer| answer.body.len() > 1);
+    let mut answer = client.answer_until(stream, PATIENCE, |answer| !answer.body.is_empty());
+    client.read_on(&mut answer, stream, NOTHING_FOR, |answer| answer.body.len() > 1);
     assert_eq!((answer.status(), answer.body.len()), (200, 1));
     client.send(&settings(&[(4, 0)]));
     client.send(&frame(kind::WINDOW_UPDATE, 0, stream, number(2)));
-    let answer = client.answer_until(stream, SOON / 10, |answer| answer.body.len() > 1);
+    let mut answer = client.answer_until(stream, PATIENCE, |answer| !answer.body.is_empty());
+    client.read_on(&mut answer, stream, NOTHING_FOR, |answer| answer.body.len() > 1);
     assert_eq!(answer.body.len(), 1, "the window was -1, and is 1");
     // A client that goes has its answers first (section 6.8).
     let mut client = Http2::open(gateway.address);

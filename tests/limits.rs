@@ -1,7 +1,7 @@
 //! More at once than the limits allow: the excess is told so at once, and what is served is served well.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use portcullis_testkit::upstream::{Reply, Upstream};
 use portcullis_testkit::wait::{self, PATIENCE};
@@ -11,13 +11,16 @@ use crate::harness::{Site, of_kind};
 
 #[test]
 fn requests_over_the_limit_get_503_and_an_event_each() {
-    let upstream = Upstream::replying(Reply::echo().after(Duration::from_millis(500)));
+    let upstream = Upstream::replying(Reply::echo().when_told());
     let mut site = Site::new(&upstream.url());
     // One for each of the two workers.
     site.add("[limits]\nmax_requests = 2\n");
     let gateway = site.start();
     let mut connections: Vec<_> = (0..16).map(|_| gateway.conn()).collect();
     connections.iter_mut().for_each(|connection| connection.send(request("GET", "/", &[], b"")));
+    // Nobody who is served has an answer before all that are not have theirs.
+    gateway.refusals(14);
+    upstream.go_on();
     let answers: Vec<_> = connections.iter_mut().map(|connection| connection.answer()).collect();
     let (served, refused): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer.status() == 200);
     assert!((1..=2).contains(&served.len()), "{} were served", served.len());
@@ -88,7 +91,7 @@ fn a_queue_that_stands_is_shed_while_some_are_served_and_the_ops_listener_answer
 fn connections_over_the_limit_wait_until_there_is_room() {
     let upstream = Upstream::start();
     let mut site = Site::new(&upstream.url());
-    site.add("[limits]\nmax_connections = 4\nkeep_alive_timeout = \"200ms\"\nfirst_byte_timeout = \"200ms\"\n");
+    site.add("[limits]\nmax_connections = 4\nkeep_alive_timeout = \"200ms\"\n");
     let gateway = site.start();
     let mut connections: Vec<_> = (0..40).map(|_| gateway.conn()).collect();
     connections.iter_mut().for_each(|connection| connection.send(request("GET", "/", &[], b"")));

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::time::Duration;
 
 use portcullis_testkit::browser::in_browser;
 use portcullis_testkit::certificates::{Authority, San};
@@ -500,7 +499,7 @@ fn a_provider_says_that_a_session_is_over() {
     let page = alice.submit(&page, "logout=yes");
     assert_eq!(page.answer.status(), 200, "{}", page.answer.text());
     let over = || (status(&mut Browser { jars: alice.jars.clone(), ..Browser::default() }) == 401).then_some(());
-    assert!(wait::until(Duration::from_secs(1), over).is_some(), "within a second");
+    assert!(wait::until(PATIENCE, over).is_some(), "her session goes on");
     assert_eq!(status(&mut bob), 200);
     let answer = alice.once("GET", &world.url("/"), &[("accept", "application/json")], "");
     world.gateway.check_refused("after it", &answer, 401, "authn.expired");
@@ -572,7 +571,7 @@ fn an_operator_lists_sessions_and_ends_them_on_streams_too() {
 
 #[test]
 fn a_session_ends_by_itself_and_with_the_settings_it_was_opened_under() {
-    let mut world = world("idle = \"2s\"\nwhoami = true", "", |_| {});
+    let mut world = world("idle = \"6s\"\nwhoami = true", "", |_| {});
     let mut browser = Browser::default();
     world.log_in(&mut browser, "alice", "/");
     let whoami = world.url("/.portcullis/whoami");
@@ -593,7 +592,7 @@ fn a_session_ends_by_itself_and_with_the_settings_it_was_opened_under() {
     let text = std::fs::read_to_string(&config).unwrap();
     std::fs::write(
         &config,
-        text.replace("idle = \"2s\"", "idle = \"5m\"")
+        text.replace("idle = \"6s\"", "idle = \"5m\"")
             .replace("allow_http = true\ntrust", "prefix = \"s:\"\nallow_http = true\ntrust"),
     )
     .unwrap();
@@ -620,7 +619,7 @@ fn a_provider_that_is_down_is_said_to_be() {
     assert_eq!((&event["reason"], &event["decision"]), (&"dependency.keys_unavailable".into(), &"undecided".into()));
     world.provider.start_again();
     // It has another key now, which is fetched once `cooldown` is over.
-    let back = wait::until(Duration::from_secs(15), || {
+    let back = wait::until(PATIENCE, || {
         let mut carol = Browser::default();
         let shown = carol.go(&world.url("/"));
         let shown = world.answer_provider(&mut carol, shown, "carol");
@@ -644,7 +643,7 @@ fn a_session_is_asked_about_again_and_ends_when_its_provider_forgets_it() {
     assert_eq!(status(&world), 200);
     // One that knows nothing of it any more ends it.
     world.provider.start_again();
-    let over = wait::until(Duration::from_secs(30), || (status(&world) == 401).then_some(()));
+    let over = wait::until(PATIENCE, || (status(&world) == 401).then_some(()));
     assert!(over.is_some());
     let ended = world.wait_for("session.ended", 1);
     assert!(ended[0]["message"].as_str().unwrap().contains("does not confirm it any more"), "{:#}", ended[0]);
@@ -1020,9 +1019,7 @@ fn a_session_that_was_raised_ends_when_its_provider_forgets_it() {
     world.provider.stop();
     world.provider.start_again();
     let cookie = format!("portcullis-session={cookie}");
-    let over = wait::until(Duration::from_secs(30), || {
-        (world.gateway.get("/", &[("cookie", &cookie)]).status() == 401).then_some(())
-    });
+    let over = wait::until(PATIENCE, || (world.gateway.get("/", &[("cookie", &cookie)]).status() == 401).then_some(()));
     assert!(over.is_some(), "it is asked about by its new id");
     assert_eq!(world.wait_for("session.ended", 1)[0]["identity"]["id"], "alice");
 }

@@ -2,9 +2,9 @@
 //! event under the id that the caller was given, and no byte of it reaches the upstream.
 
 use std::collections::HashSet;
-use std::time::Duration;
 
 use portcullis_testkit::upstream::Upstream;
+use portcullis_testkit::wait::PATIENCE;
 use portcullis_testkit::wire::Conn;
 
 use crate::harness::{Gateway, NO_BANS, Site, of_kind};
@@ -198,7 +198,7 @@ impl Refusals<'_> {
         assert_eq!(event["client"]["ip"], "127.0.0.1", "{what:?}");
         if status != 403 {
             assert_eq!(answer.header("connection"), Some("close"), "{what:?}: what follows is in doubt");
-            assert!(connection.closed_within(Duration::from_secs(10)), "{what:?}: the connection stays open");
+            assert!(connection.closed_within(PATIENCE), "{what:?}: the connection stays open");
             assert!(connection.next_bytes().unwrap().is_empty(), "{what:?}: there was a second answer");
         }
         assert!(self.ids.insert(event["id"].as_str().unwrap().to_owned()), "{what:?}: an id was used twice");

@@ -98,7 +98,7 @@ fn a_new_key_works_on_first_use_and_a_withdrawn_one_is_refused() {
     world.give(vec![("/keys", keys(&[&new]))]);
     let works = || (world.status(&new) == 200).then_some(());
     // At most a cooldown passes.
-    assert!(wait::until(Duration::from_secs(2), works).is_some());
+    assert!(wait::until(PATIENCE, works).is_some());
     let refused = world.gateway.get("/", &[("Authorization", &bearer(&old, &claims("u-17")))]);
     let event = world.gateway.check_refused("a withdrawn key", &refused, 401, "authn.unknown_key");
     assert_eq!(event["decision"], "challenge");
@@ -311,7 +311,7 @@ fn a_real_provider_is_discovered_and_its_rotation_followed() {
     // It comes back with another key, as after a rotation.
     provider.start_again("second");
     let new = provider.token();
-    assert!(wait::until(Duration::from_secs(10), || (status(&new) == 200).then_some(())).is_some());
+    assert!(wait::until(PATIENCE, || (status(&new) == 200).then_some(())).is_some());
     let refused = gateway.get("/", &[("Authorization", &format!("Bearer {old}"))]);
     gateway.check_refused("signed with a key that was withdrawn", &refused, 401, "authn.unknown_key");
 }
@@ -389,7 +389,7 @@ fn keys_outlive_a_restart_while_a_real_provider_is_down_and_serve_no_longer_than
     // It is back, with another key, as after a rotation.
     provider.start_again("second");
     let new = provider.token();
-    assert!(wait::until(Duration::from_secs(10), || (status(&gateway, &new) == 200).then_some(())).is_some());
+    assert!(wait::until(PATIENCE, || (status(&gateway, &new) == 200).then_some(())).is_some());
     let refused = gateway.get("/", &[("Authorization", &format!("Bearer {old}"))]);
     gateway.check_refused("signed with a key that was withdrawn", &refused, 401, "authn.unknown_key");
 }

@@ -1,8 +1,7 @@
 //! The PROXY protocol: whom a trusted proxy names is the client, and nobody else names anybody.
 
-use std::time::Duration;
-
 use portcullis_testkit::upstream::Upstream;
+use portcullis_testkit::wait::PATIENCE;
 use portcullis_testkit::wire::Conn;
 
 use crate::harness::{Gateway, NO_BANS, OPEN, Site};
@@ -11,10 +10,10 @@ const REQUEST: &str = "GET /x HTTP/1.1\r\nhost: app.test\r\n\r\n";
 const LINE: &str = "PROXY TCP4 192.0.2.7 198.51.100.1 4711 443\r\n";
 
 /// A gateway that trusts 127.0.0.1, and lets in 192.0.2.0/24 and 127.0.0.0/8 alone.
-fn gateway(upstream: &Upstream, mode: &str) -> Gateway {
+fn gateway(upstream: &Upstream, mode: &str, limits: &str) -> Gateway {
     let mut site = Site::new(&upstream.url());
     site.listen_with(&format!("proxy_protocol = {mode}"));
-    site.add("[client_address]\ntrusted_proxies = [\"127.0.0.1\"]\n[limits]\nfirst_byte_timeout = \"500ms\"\n");
+    site.add(&format!("[client_address]\ntrusted_proxies = [\"127.0.0.1\"]\n[limits]\n{limits}\n"));
     let networks = "networks = { allow = [\"near\"] }\n\n[[role]]";
     let network = "\n[[network]]\nname = \"near\"\naddresses = [\"192.0.2.0/24\", \"127.0.0.0/8\"]\n";
     site.policy(&[&OPEN.replacen("\n[[role]]", networks, 1), network, NO_BANS].concat());
@@ -24,7 +23,7 @@ fn gateway(upstream: &Upstream, mode: &str) -> Gateway {
 #[test]
 fn whom_a_trusted_proxy_names_is_the_client() {
     let upstream = Upstream::start();
-    let gateway = gateway(&upstream, "true");
+    let gateway = gateway(&upstream, "true", "");
     let four = [192, 0, 2, 8, 198, 51, 100, 1, 0x12, 0x67, 1, 187];
     let binary = [b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x0c".as_slice(), &four].concat();
     let local = b"\r\n\r\n\0\r\nQUIT\n\x20\x00\x00\x00".to_vec();
@@ -59,12 +58,12 @@ fn whom_a_trusted_proxy_names_is_the_client() {
 #[test]
 fn a_trusted_proxy_without_a_header_is_closed() {
     let upstream = Upstream::start();
-    let gateway = gateway(&upstream, "true");
+    let gateway = gateway(&upstream, "true", "first_byte_timeout = \"500ms\"");
     for bytes in ["", REQUEST, "PROXY", "PROXY TCP4 192.0.2.7 198.51.100.1 4711 443\n\n", &"PROXY UNKNOWN ".repeat(20)]
     {
         let mut connection = gateway.conn();
         drop(connection.try_send(bytes));
-        assert!(connection.closed_within(Duration::from_secs(10)), "{bytes:?}");
+        assert!(connection.closed_within(PATIENCE), "{bytes:?}");
         assert!(connection.next_bytes().unwrap_or_default().is_empty(), "{bytes:?}");
     }
     assert_eq!(upstream.requests().len(), 0);
@@ -73,7 +72,7 @@ fn a_trusted_proxy_without_a_header_is_closed() {
 #[test]
 fn who_is_not_trusted_names_nobody() {
     let upstream = Upstream::start();
-    let open = gateway(&upstream, "true");
+    let open = gateway(&upstream, "true", "");
     let from = |gateway: &Gateway, bytes: &str| {
         let mut connection = Conn::open_from("127.0.0.2".parse().unwrap(), gateway.address);
         drop(connection.try_send(bytes));
@@ -84,7 +83,7 @@ fn who_is_not_trusted_names_nobody() {
     let answer = from(&open, &format!("{LINE}{REQUEST}")).answer();
     let event = open.check_refused("a header from anybody", &answer, 400, "request.malformed");
     assert_eq!(event["client"]["ip"], "127.0.0.2");
-    let closed = gateway(&upstream, "\"required\"");
-    assert!(from(&closed, REQUEST).closed_within(Duration::from_secs(10)));
+    let closed = gateway(&upstream, "\"required\"", "");
+    assert!(from(&closed, REQUEST).closed_within(PATIENCE));
     assert_eq!(closed.send(format!("{LINE}{REQUEST}")).status(), 200);
 }

@@ -264,10 +264,14 @@ fn requests_at_once_are_bounded_by_route_and_by_principal_until_their_answers_en
     upstream.wait_for_open_connections(2);
     // The upstream hears of it a moment before the place is free.
     let again = || {
-        let mut connection = portcullis_testkit::wire::Conn::open_from("127.0.0.4".parse().unwrap(), gateway.address);
+        let connection = portcullis_testkit::wire::Conn::open_from("127.0.0.4".parse().unwrap(), gateway.address);
+        let mut connection = connection.with_patience(Duration::from_millis(20));
         connection.send(request("GET", "/", &[], b""));
-        let reached = || (upstream.requests().len() >= 4).then_some(());
-        wait::until(Duration::from_millis(300), reached).map(|()| connection)
+        // It reaches the upstream, or is answered.
+        let reached = || (upstream.requests().len() >= 4).then_some(true);
+        let is_let_in =
+            wait::until(PATIENCE, || reached().or_else(|| connection.next_bytes().is_ok().then_some(false)));
+        is_let_in.expect("a request that comes to something").then_some(connection)
     };
     let _fourth = wait::until(PATIENCE, again).expect("the place of the one that ended");
     check("a fourth of all", &gateway.get_from("127.0.0.5", "/", &[]), 503, "the route app", by_route);

@@ -228,7 +228,10 @@ fn an_upstream_that_names_itself_is_named_as_the_caller_knows_it() {
 
 #[test]
 fn a_route_may_wait_longer_than_its_upstream_says_or_less() {
-    let upstream = Upstream::replying(Reply::bytes("late").after(std::time::Duration::from_millis(1_500)));
+    let upstream = Upstream::choosing(|head| match head.target.as_str() {
+        "/report" => Reply::bytes("late").after(std::time::Duration::from_millis(1_500)),
+        _ => Reply::hang(),
+    });
     let mut site = Site::without_route(&upstream.url());
     site.add(&format!(
         "[[upstream]]\nname = \"quick\"\nendpoints = [\"{}\"]\ntimeouts = {{ first_byte = \"300ms\" }}\n",

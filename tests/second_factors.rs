@@ -198,7 +198,9 @@ impl Browser {
 /// The code that an app with this secret shows so many steps from now.
 pub(crate) fn code(secret: &str, steps: i64) -> String {
     let secret = BASE32_NOPAD.decode(secret.replace(' ', "").as_bytes()).unwrap();
-    let step = jiff::Timestamp::now().as_second() / 30 + steps;
+    // One of the step before is good in this step alone, which is not to be over before the code is looked at.
+    let now = || Some(jiff::Timestamp::now().as_second()).filter(|now| steps >= 0 || now % 30 < 15);
+    let step = wait::until(PATIENCE, now).expect("half of a step") / 30 + steps;
     let mac = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &secret), &step.to_be_bytes());
     let mac = mac.as_ref();
     let offset = usize::from(mac[19] & 0xf);

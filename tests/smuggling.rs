@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use portcullis_testkit::upstream::Upstream;
+use portcullis_testkit::wait::PATIENCE;
 use portcullis_testkit::wire::{Conn, chunked, request};
 
 use crate::harness::{Gateway, NO_BANS, Site};
@@ -50,9 +51,10 @@ fn a_request_in_the_whole_body_of_a_refused_one_is_no_request() {
             request(method, target, &[], SMUGGLED),
             request(method, target, &[("Transfer-Encoding", "chunked")], &chunked(&[SMUGGLED])),
         ] {
-            let mut connection = Conn::open(gateway.address).with_patience(Duration::from_millis(150));
+            let mut connection = Conn::open(gateway.address);
             connection.send(&bytes);
             assert_eq!(connection.answer().status(), status, "{method} {target}");
+            let mut connection = connection.with_patience(Duration::from_millis(150));
             assert!(connection.try_answer().is_err(), "{method} {target}: the body was answered");
         }
     }
@@ -77,7 +79,7 @@ fn a_request_in_the_rest_of_a_refused_ones_body_is_no_request() {
             connection.send(&bytes);
             assert_eq!(connection.answer().status(), status, "{what}");
             drop(connection.try_send(SMUGGLED));
-            assert!(connection.closed_within(Duration::from_secs(5)), "{what}: the connection stays open");
+            assert!(connection.closed_within(PATIENCE), "{what}: the connection stays open");
             assert!(connection.try_answer().is_err(), "{what}: the body was answered");
         }
     }
@@ -139,7 +141,7 @@ fn a_body_that_breaks_its_framing_is_refused_and_never_whole() {
         connection.send(request("PUT", "/chunks", &[("Transfer-Encoding", "chunked")], body.as_bytes()));
         let answer = connection.answer();
         gateway.check_refused(body, &answer, 400, "request.malformed");
-        assert!(connection.closed_within(Duration::from_secs(5)), "{body:?}");
+        assert!(connection.closed_within(PATIENCE), "{body:?}");
     }
     assert!(upstream.requests().iter().all(|request| !request.complete), "{:?}", upstream.requests());
 }
@@ -161,7 +163,7 @@ fn a_refusal_in_a_pipeline_keeps_its_place() {
             Err(_) => assert_eq!(answer.json()["target"], expected),
         }
     }
-    assert!(connection.closed_within(Duration::from_secs(5)), "what follows a malformed request is in doubt");
+    assert!(connection.closed_within(PATIENCE), "what follows a malformed request is in doubt");
     assert!(connection.try_answer().is_err());
     let seen: Vec<_> = upstream.requests().into_iter().map(|request| request.head.target).collect();
     assert_eq!(seen, ["/1", "/2", "/3"]);

@@ -235,9 +235,11 @@ impl Scene {
         let first = refusals.iter().find(|event| event["request"]["path"] == PATH).expect("the incident was refused");
         let took = time(&event["time"]).duration_since(time(&first["time"]));
         println!("explained {:.1} s after the first refusal, in buckets of {:?}", took.as_secs_f64(), bucket());
-        assert!(took.as_secs_f64() <= (BUCKETS * bucket()).as_secs_f64(), "after {took:#}: {report:#}");
+        // Shorter buckets do not make a busy machine faster.
+        let usual = bucket().as_secs_f64().max(10.0);
+        assert!(took.as_secs_f64() <= f64::from(BUCKETS) * usual, "after {took:#}: {report:#}");
         let early = time(&first["time"]).duration_since(time(&report["onset"])).as_secs_f64();
-        assert!(early.abs() <= 5.0 * bucket().as_secs_f64(), "{report:#} {first:#}");
+        assert!(early.abs() <= 5.0 * usual, "{report:#} {first:#}");
         Told { event, report }
     }
 }

@@ -12,7 +12,14 @@ fn read(site: &Site, name: &str) -> String {
     fs::read_to_string(site.path(name)).unwrap()
 }
 
-const LIMITS: &str = "\n[limits]\nmax_uri_bytes = \"2KiB\"\n";
+const LIMIT: &str = "max_uri_bytes = \"2KiB\"\n";
+
+/// What an operator sets beside the policy.
+fn limit(site: &Site) {
+    let config = read(site, "portcullis.toml");
+    let (before, after) = config.split_once("[limits]\n").expect("a table of limits");
+    site.file("portcullis.toml", &format!("{before}[limits]\n{LIMIT}{after}"));
+}
 
 /// Whether the limit is in force.
 fn is_limited(gateway: &Gateway, key: &str) -> bool {
@@ -24,7 +31,7 @@ fn an_activation_leaves_what_operators_changed_and_keeps_what_somebody_edited() 
     let upstream = Upstream::start();
     let (site, key, [_, ben, _]) = governed(&upstream);
     let mut gateway = site.start();
-    append(&gateway.site, "portcullis.toml", LIMITS);
+    limit(&gateway.site);
     gateway.reload("ok");
     assert!(is_limited(&gateway, &key));
     // Half a thought in the policy, and another policy that is proposed and approved.
@@ -38,7 +45,7 @@ fn an_activation_leaves_what_operators_changed_and_keeps_what_somebody_edited() 
     let said = run(&gateway.site, &["policy", "activate", change], 0);
     assert!(said.contains("`policy.toml` was edited by hand, and what it held is kept"), "{said}");
     assert_eq!(status(&gateway, &key), 403);
-    assert!(read(&gateway.site, "portcullis.toml").contains("[limits]") && is_limited(&gateway, &key));
+    assert!(read(&gateway.site, "portcullis.toml").contains(LIMIT) && is_limited(&gateway, &key));
     assert_eq!(read(&gateway.site, "policy.toml.edited-before-version-2"), edited);
     assert_eq!(read(&gateway.site, "policy.toml"), read(&gateway.site, "next.toml"));
     gateway.reload("ok");
@@ -52,14 +59,14 @@ fn a_rollback_in_an_incident_takes_neither_limits_nor_sinks_with_it() {
     let mut gateway = site.start();
     gateway.site.policy(&[MISTAKE, NO_BANS].concat());
     gateway.reload("ok");
-    append(&gateway.site, "portcullis.toml", LIMITS);
+    limit(&gateway.site);
     gateway.reload("ok");
     assert_eq!((status(&gateway, &key), is_limited(&gateway, &key), live(&gateway.site)), (403, true, 2));
     append(&gateway.site, "policy.toml", "# half a thought\n");
     let said = run(&gateway.site, &["policy", "rollback", "--reason", "finance is empty"], 0);
     assert!(said.contains("kept as `policy.toml.edited-before-version-3`"), "{said}");
     assert_eq!(status(&gateway, &key), 200);
-    assert!(read(&gateway.site, "portcullis.toml").contains("[limits]") && is_limited(&gateway, &key));
+    assert!(read(&gateway.site, "portcullis.toml").contains(LIMIT) && is_limited(&gateway, &key));
     assert!(read(&gateway.site, "policy.toml.edited-before-version-3").ends_with("# half a thought\n"));
     gateway.reload("ok");
     assert_eq!((status(&gateway, &key), live(&gateway.site)), (200, 3));
@@ -69,7 +76,7 @@ fn a_rollback_in_an_incident_takes_neither_limits_nor_sinks_with_it() {
 fn what_is_not_governed_stays_in_force_where_a_file_on_disk_was_not_approved() {
     let upstream = Upstream::start();
     let (mut site, key, _) = governed(&upstream);
-    site.add(LIMITS);
+    site.add(&format!("[limits]\n{LIMIT}"));
     let mut gateway = site.start();
     assert!(is_limited(&gateway, &key));
     append(&gateway.site, "policy.toml", "# behind its back\n");

@@ -347,7 +347,7 @@ fn a_version_whose_reload_fails_is_tried_again_though_no_step_of_it_was_seen() {
 #[test]
 fn a_process_that_drains_goes_on_with_no_step_and_the_one_that_takes_over_begins_where_it_was() {
     let upstream = Upstream::start();
-    let steps = "[shutdown]\ndelay = \"2m\"\n[governance]\ncanary = [\"50%\", \"100%\"]\ncanary_step = \"4s\"\nmax_newly_denied = \"100%\"\n";
+    let steps = "[shutdown]\ndelay = \"2m\"\n[governance]\ncanary = [\"50%\", \"100%\"]\ncanary_step = \"8s\"\nmax_newly_denied = \"100%\"\n";
     let (site, key) = site(&upstream, steps);
     let gateway = site.start();
     activate(&gateway.site, &mistake());

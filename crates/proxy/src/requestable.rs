@@ -232,7 +232,8 @@ mod tests {
             .collect();
         // A few places at the ends of no window may stay free.
         assert!((PRINCIPALS * 9 / 10..=PRINCIPALS).contains(&all.len()), "{} of {PRINCIPALS}", all.len());
-        assert!(all.iter().all(|(_, id)| requestable.find(*id, at(1)).is_some()), "and nobody takes another's place");
+        let is_kept = |(who, id): &(String, Uuid)| requestable.find_of(&format!("user:{who}"), *id, at(1)).is_some();
+        assert!(all.iter().all(is_kept), "and nobody takes another's place");
         let late = (0..).map(|n| format!("late{n}")).find(|who| note(&requestable, who, 10).is_none()).unwrap();
         assert!(note(&requestable, &all[0].0, 10).is_some(), "who is known goes on");
         assert!(note(&requestable, &late, 3_600).is_some());

@@ -9,6 +9,8 @@ mod reply;
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -133,6 +135,7 @@ impl Upstream {
             choose: Box::new(choose),
             seen: Mutex::default(),
             stopping: Mutex::new(false),
+            told: AtomicBool::new(false),
             bell: Condvar::new(),
         });
         let accepting = {
@@ -206,6 +209,14 @@ impl Upstream {
         self.shared.seen().close_all();
     }
 
+    /// Lets the replies that wait for it go on, and those that come later not wait at all.
+    pub fn go_on(&self) {
+        let stopping = self.shared.stopping.lock().unwrap_or_else(PoisonError::into_inner);
+        self.shared.told.store(true, SeqCst);
+        drop(stopping);
+        self.shared.bell.notify_all();
+    }
+
     fn stop(&mut self) {
         let Some(accepting) = self.accepting.take() else { return };
         *self.shared.stopping.lock().unwrap_or_else(PoisonError::into_inner) = true;
@@ -228,7 +239,9 @@ struct Shared {
     choose: Box<dyn Fn(&RequestHead) -> Reply + Send + Sync>,
     seen: Mutex<Seen>,
     stopping: Mutex<bool>,
-    /// Rung when `stopping` becomes true.
+    /// Replies that wait for it go on.
+    told: AtomicBool,
+    /// Rung when one of the two becomes true.
     bell: Condvar,
 }
 
@@ -252,6 +265,14 @@ impl Shared {
         let stopping = self.stopping.lock().unwrap_or_else(PoisonError::into_inner);
         let waited = self.bell.wait_timeout_while(stopping, time, |stopping| !*stopping);
         !*waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    /// Waits for [`Upstream::go_on`]; `false` when the stub is stopped before.
+    fn wait_until_told(&self) -> bool {
+        let stopping = self.stopping.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.bell.wait_while(stopping, |stopping| !*stopping && !self.told.load(SeqCst));
+        drop(waited);
+        self.told.load(SeqCst)
     }
 
     fn record(&self, request: RecordedRequest) {

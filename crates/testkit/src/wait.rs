@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 /// How long the kit waits where a test names no bound. Long, because a busy machine must not fail a test; a test that
 /// passes never waits it out.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The pause between two questions.
 const PAUSE: Duration = Duration::from_millis(5);

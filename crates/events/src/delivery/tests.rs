@@ -16,7 +16,7 @@ use crate::recorder::testing::{Opened, Target, assemble};
 use crate::settings::{FoldSettings, OnFull, Settings, SinkKind, SinkSettings, SpoolSettings};
 use crate::{Recorder, SinkStats};
 
-const LONG: Duration = Duration::from_secs(20);
+const LONG: Duration = Duration::from_secs(60);
 const SHORT: Duration = Duration::from_millis(50);
 
 /// A receiver that a test scripts, and that keeps the numbers it accepted.
@@ -95,11 +95,15 @@ fn sink(name: &str) -> SinkSettings {
 }
 
 fn start(settings: &Settings, sinks: &[(SinkSettings, &Receiver)]) -> Recorder {
-    let opened = sinks.iter().map(|(sink, receiver)| Opened {
-        settings: sink.clone(),
-        target: Target::Remote(Box::new((*receiver).clone())),
-    });
-    assemble(settings, opened.collect()).unwrap()
+    let started = || {
+        let opened = sinks.iter().map(|(sink, receiver)| Opened {
+            settings: sink.clone(),
+            target: Target::Remote(Box::new((*receiver).clone())),
+        });
+        assemble(settings, opened.collect()).ok()
+    };
+    // A thread that the one before was given too little time to wait for has the spool for a moment longer.
+    crate::recorder::testing::until(LONG, started).expect("a recorder that starts")
 }
 
 fn record(recorder: &Recorder, events: usize) {

@@ -15,7 +15,7 @@ use crate::reason_code::ReasonCode;
 use crate::settings::{SinkKind, SinkSettings};
 use crate::sinks::Sink;
 
-pub(super) const LONG: Duration = Duration::from_secs(20);
+pub(super) const LONG: Duration = Duration::from_secs(60);
 pub(super) const SHORT: Duration = Duration::from_millis(30);
 
 pub(super) fn event() -> Event {
@@ -248,6 +248,12 @@ fn shutting_down_writes_what_waits_and_takes_nothing_more() {
     assert_eq!(recorder.shutdown(LONG), 0);
 }
 
+/// Until the recorder's thread has handed so many on.
+fn wait_for_queued(recorder: &Recorder, events: usize) {
+    let queued = testing::until(LONG, || (stats(recorder).queue_depth == events).then_some(()));
+    assert!(queued.is_some(), "{:?}", stats(recorder));
+}
+
 #[test]
 fn shutting_down_says_how_many_a_failing_sink_left() {
     let gate = Gate::default();
@@ -255,6 +261,7 @@ fn shutting_down_says_how_many_a_failing_sink_left() {
     let recorder = gate.recorder(10);
     record(&recorder, 3);
     gate.wait_for_attempts(1);
+    wait_for_queued(&recorder, 3);
     assert_eq!(recorder.shutdown(SHORT), 3);
     assert!(recorder.shared.feeds[0].lane.wait_finished(Instant::now() + LONG));
     check_account(&recorder, 0, 3, 0);
@@ -268,6 +275,7 @@ fn shutting_down_does_not_wait_for_a_write_that_hangs() {
     let recorder = gate.recorder(10);
     record(&recorder, 3);
     gate.wait_for_attempts(1);
+    wait_for_queued(&recorder, 3);
     assert_eq!(recorder.shutdown(SHORT), 3);
     gate.set(|state| state.held = false);
 }
@@ -319,8 +327,8 @@ fn a_recorder_without_sinks_only_counts() {
     let recorder = Recorder::start(&Settings::default()).unwrap();
     record(&recorder, 2);
     recorder.reopen();
-    assert!(recorder.flush(SHORT));
-    assert_eq!((recorder.recorded(), recorder.stats().len(), recorder.shutdown(SHORT)), (2, 0, 0));
+    assert!(recorder.flush(LONG));
+    assert_eq!((recorder.recorded(), recorder.stats().len(), recorder.shutdown(LONG)), (2, 0, 0));
 }
 
 fn file_settings(path: &Path) -> Settings {
@@ -381,11 +389,9 @@ fn a_full_disk_holds_events_and_harms_nothing_else() {
     let recorder = Recorder::start(&file_settings(Path::new("/dev/full"))).unwrap();
     record(&recorder, 5);
     assert!(!recorder.flush(SHORT));
-    let deadline = Instant::now() + LONG;
-    while stats(&recorder).failed == 0 && Instant::now() < deadline {
-        thread::yield_now();
-    }
-    assert!(stats(&recorder).failed >= 1);
+    wait_for_queued(&recorder, 5);
+    let failed = testing::until(LONG, || (stats(&recorder).failed >= 1).then_some(()));
+    assert!(failed.is_some());
     assert_eq!((stats(&recorder).exported, stats(&recorder).queue_depth), (0, 5));
     assert_eq!(recorder.shutdown(SHORT), 5);
 }

@@ -184,7 +184,8 @@ mod tests {
 
     #[test]
     fn a_proof_is_good_once_until_it_is_too_old_to_matter() {
-        let memory = ProofMemory::new(10);
+        // Enough for two holders that fall into one cell.
+        let memory = ProofMemory::new(2 * SHARE);
         assert_eq!(uses(&memory, 1, 100, 10), Used::First);
         for now in [10, 50, 100] {
             assert_eq!(uses(&memory, 1, 100, now), Used::Again, "at {now}");
@@ -252,14 +253,15 @@ mod tests {
     #[test]
     fn one_holder_takes_its_share_and_no_more() {
         let memory = ProofMemory::new(800);
-        let (flood, other) = (id(1), id(2));
-        let use_of = |holder, number, now| {
+        let flood = id(1);
+        let use_of = |holder: &[u8; 32], number, now| {
             let hash = id(number);
             memory.use_once(Use { hash: &hash, holder, made: now, until: now + 50 }, now)
         };
         let noted = (10..1_000).filter(|number| use_of(&flood, *number, 1) == Used::First).count();
         assert_eq!(noted, 800 / SHARE);
-        assert_eq!(use_of(&other, 5_000, 1), Used::First);
+        // One of them may fall into its cell.
+        assert!([2, 3, 4].iter().any(|other| use_of(&id(*other), 5_000 + other, 1) == Used::First));
         // And has it again when what it used has become too old.
         let noted = (10_000..11_000).filter(|number| use_of(&flood, *number, 52) == Used::First).count();
         assert_eq!(noted, 800 / SHARE);

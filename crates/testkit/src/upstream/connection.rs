@@ -79,6 +79,9 @@ fn exchange(
     if !reply.delay.is_zero() && !shared.pause(reply.delay) {
         return Ok(Ending::Close);
     }
+    if reply.told && !matches!(reply.body, Body::Drip { .. }) && !shared.wait_until_told() {
+        return Ok(Ending::Close);
+    }
     let closes = asks_to_close(&request.head);
     let ending = if closes && reply.ending == Ending::KeepOpen { Ending::AnnounceAndClose } else { reply.ending };
     write_reply(shared, incoming, &request, &reply, ending).map_err(|_| ReadError::Closed)?;
@@ -167,7 +170,7 @@ fn write_reply(
             for piece in pieces.iter().filter(|piece| !piece.is_empty() && has_body(request, reply)) {
                 let chunk = [format!("{:x}\r\n", piece.len()).as_bytes(), piece, b"\r\n"].concat();
                 stream.write_all(&chunk)?;
-                if !shared.pause(*pause) {
+                if !shared.pause(*pause) || (reply.told && !shared.wait_until_told()) {
                     return Err(io::ErrorKind::ConnectionAborted.into());
                 }
             }

@@ -11,6 +11,8 @@ pub struct Reply {
     pub(super) delay: Duration,
     pub(super) ending: Ending,
     pub(super) early: bool,
+    /// It waits for [`super::Upstream::go_on`].
+    pub(super) told: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -81,7 +83,8 @@ impl Reply {
     }
 
     fn with(status: u16, body: Body) -> Self {
-        Self { status, headers: Vec::new(), body, delay: Duration::ZERO, ending: Ending::KeepOpen, early: false }
+        let (delay, ending) = (Duration::ZERO, Ending::KeepOpen);
+        Self { status, headers: Vec::new(), body, delay, ending, early: false, told: false }
     }
 
     /// With another status.
@@ -102,6 +105,14 @@ impl Reply {
     #[must_use]
     pub fn after(mut self, delay: Duration) -> Self {
         self.delay = delay;
+        self
+    }
+
+    /// Once the test has called [`super::Upstream::go_on`]: not even the head comes before. Of [`Self::drip`] the head and the first piece come at
+    /// once, and the others then.
+    #[must_use]
+    pub fn when_told(mut self) -> Self {
+        self.told = true;
         self
     }
 

@@ -188,3 +188,37 @@ fn it_can_come_back_on_its_address() {
     let upstream = Upstream::choosing_on(address, |_| Reply::status(503));
     assert_eq!(get(upstream.address(), "/", &[]).status(), 503);
 }
+
+#[test]
+fn a_reply_waits_until_it_is_told_to_go_on() {
+    let upstream = Upstream::choosing(|head| match head.target.as_str() {
+        "/drip" => Reply::drip(&[b"first", b"second"], Duration::ZERO).when_told(),
+        _ => Reply::echo().when_told(),
+    });
+    let mut whole = Conn::open(upstream.address());
+    whole.send(request("GET", "/", &[], b""));
+    let mut dripping = Conn::open(upstream.address());
+    dripping.send(request("GET", "/drip", &[], b""));
+    assert_eq!(dripping.try_head().unwrap().status, 200);
+    let mut body = dripping.next_bytes().unwrap();
+    upstream.wait_for_requests(2);
+    assert!(!String::from_utf8_lossy(&body).contains("second"));
+    upstream.go_on();
+    assert_eq!(whole.answer().status(), 200);
+    while !body.ends_with(b"0\r\n\r\n") {
+        body.extend(dripping.next_bytes().unwrap());
+    }
+    assert!(String::from_utf8_lossy(&body).contains("second"));
+    // From then on nothing waits.
+    assert_eq!(get(upstream.address(), "/", &[]).status(), 200);
+}
+
+#[test]
+fn a_reply_that_nobody_tells_to_go_on_holds_no_test_up() {
+    let upstream = Upstream::replying(Reply::echo().when_told());
+    let mut waiting = Conn::open(upstream.address());
+    waiting.send(request("GET", "/", &[], b""));
+    upstream.wait_for_requests(1);
+    drop(upstream);
+    assert!(waiting.try_answer().is_err());
+}

@@ -17,6 +17,7 @@ use portcullis_governance::{
     ChangeId, ChangeState, Head, HeadPlace, Ledger, LedgerError, NewVersion, PublicKey, RevokedKeys, Steps,
     StoredChange,
 };
+use portcullis_testkit::wait;
 
 use super::*;
 
@@ -216,13 +217,20 @@ impl Verb {
 fn the_program() {
     let of = |name: &str| std::env::var(name).expect("it is started by the tests beside it");
     let config = Path::new(&of(FOLDER)).join("portcullis.toml");
-    let governing = Governing::open_alone(&config, &store_in(config.parent().unwrap())).unwrap();
+    let governing = open(config.parent().unwrap());
     Verb::of_text(&of(VERB)).perform(&governing).unwrap();
     println!("it is done");
 }
 
-fn store_in(folder: &Path) -> Settings {
-    Settings { path: folder.join("state.db") }
+/// A program that is being started holds for a moment all that the process holds which starts it: where other tests start some, too, a lock that was let go
+/// is waited for.
+fn open(folder: &Path) -> Governing {
+    let store = Settings { path: folder.join("state.db") };
+    let opened = || match Governing::open_alone(&folder.join("portcullis.toml"), &store) {
+        Err(GoverningError::Lock(LockError::Busy(_))) => None,
+        opened => Some(opened.unwrap()),
+    };
+    wait::until(wait::PATIENCE, opened).expect("nobody has it")
 }
 
 /// Has the program do something in a folder, and end at that moment, the first of which is 1. Returns the moments that it came to; `None` of a moment: it has
@@ -353,8 +361,7 @@ impl Scenario {
             let what = format!("{verb:?}, killed {}", moments.last().unwrap());
             found.push(check(folder.path(), &what, self.second, expected));
             // What was asked for can be asked for again, whatever was left behind.
-            let config = folder.path().join("portcullis.toml");
-            let governing = Governing::open_alone(&config, &store_in(folder.path())).unwrap();
+            let governing = open(folder.path());
             let done = verb.perform(&governing);
             drop(governing);
             let again = check(folder.path(), &what, self.second, repeated);
@@ -367,7 +374,7 @@ impl Scenario {
 /// What a start finds, which is the same each time.
 fn check(folder: &Path, what: &str, second: Files, expected: &[Found]) -> Found {
     let look = || {
-        let governing = Governing::open_alone(&folder.join("portcullis.toml"), &store_in(folder)).unwrap();
+        let governing = open(folder);
         let decided = governing.choose(None, Why::Start, None).unwrap();
         assert_eq!(decided.alarm, None, "{what}");
         let rollout = governing.rollout();

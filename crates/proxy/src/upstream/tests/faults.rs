@@ -157,14 +157,15 @@ async fn a_head_that_trickles_in_does_not_gain_time() {
 
 #[tokio::test]
 async fn a_timeout_holds_for_each_request_of_a_connection() {
-    // Long enough for a busy machine.
-    const LATER: Duration = Duration::from_millis(400);
+    // Each is in time by more than a second, which a busy machine may take; the three together are not.
+    const LATER: Duration = Duration::from_secs(2);
+    const TAKES: Duration = Duration::from_millis(800);
     let stub = stub(
         |settings| settings.timeouts.first_byte = LATER,
         |mut peer, _| async move {
             for _ in 0..3 {
                 peer.head().await;
-                tokio::time::sleep(LATER / 2).await;
+                tokio::time::sleep(TAKES).await;
                 peer.say("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
             }
             peer.closed().await;
@@ -192,18 +193,20 @@ fn paced(pieces: usize, pause: Duration) -> TestBody {
 
 #[tokio::test]
 async fn a_slow_upload_is_not_cut_as_long_as_it_goes_on() {
+    // Longer than the one, and each pause far shorter than that.
+    const PIECES: usize = 12;
     let adjust = |settings: &mut UpstreamSettings| {
-        settings.timeouts.first_byte = SOON;
-        settings.timeouts.idle = SOON;
+        settings.timeouts.first_byte = Duration::from_secs(1);
+        settings.timeouts.idle = Duration::from_secs(1);
     };
     let stub = stub(adjust, |mut peer, _| async move {
         peer.head().await;
-        peer.body("5\r\npiece\r\n".len() * 8 + "0\r\n\r\n".len()).await;
+        peer.body("5\r\npiece\r\n".len() * PIECES + "0\r\n\r\n".len()).await;
         peer.say("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
         peer.closed().await;
     })
     .await;
-    assert_eq!(stub.fetch(request("POST", paced(8, SOON / 3))).await, (200, "ok".into()));
+    assert_eq!(stub.fetch(request("POST", paced(PIECES, Duration::from_millis(100)))).await, (200, "ok".into()));
     assert_eq!(stub.upstream.idle_connections(), 1);
 }
 
