@@ -18,6 +18,7 @@ mod looking_up;
 mod moments;
 mod noticing;
 mod reading;
+mod recovering;
 mod rolling;
 mod shown;
 mod source;

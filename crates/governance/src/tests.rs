@@ -6,5 +6,6 @@ mod earlier;
 mod meanwhile;
 mod memory;
 mod properties;
+mod recoveries;
 mod restoring;
 mod rollouts;

@@ -325,6 +325,15 @@ pub(crate) fn approver(global: &Global, command: &ApproverCommand) -> Result<Exi
         ApproverCommand::Revoke { person, key, by } => {
             told(global, Governed::ApproverRevoke { person: person.clone(), key: key.clone(), by: author(by) })
         }
+        ApproverCommand::Recovery { keys, quorum, delay, none: _, by } => {
+            let keys = keys.iter().map(|text| named_key(global, text)).collect::<Result<_, _>>()?;
+            let (quorum, delay_s) = (*quorum, delay.as_secs());
+            told(global, Governed::ApproverRecovery { quorum, delay_s, keys, by: author(by) })
+        }
+        ApproverCommand::Recover { keys, by } => {
+            let keys = keys.iter().map(|text| named_key(global, text)).collect::<Result<_, _>>()?;
+            told(global, Governed::ApproverRecover { keys, by: author(by) })
+        }
     }
 }
 
@@ -377,6 +386,15 @@ fn named_approver(global: &Global, text: &str) -> Result<NewApprover, Exit> {
     let mut names = names.split(',').map(str::to_owned);
     let person = names.next().unwrap_or_default();
     Ok(NewApprover { person, aliases: names.collect(), key: read(global, Path::new(file))? })
+}
+
+/// `ana=ana.pub`: whose key it is, or who holds it.
+fn named_key(global: &Global, text: &str) -> Result<NewApprover, Exit> {
+    let Some((person, file)) = text.split_once('=') else {
+        fail(global, "--key: expected a name and a file, such as ana=ana.pub");
+        return Err(Exit::Usage);
+    };
+    Ok(NewApprover { person: person.to_owned(), aliases: Vec::new(), key: read(global, Path::new(file))? })
 }
 
 fn new_approver(global: &Global, args: &ApproverKeyArgs) -> Result<NewApprover, Exit> {

@@ -13,6 +13,7 @@ use portcullis_governance::{ApproverSet, Change, Content, GovernanceError, Kind,
 use super::activating::How;
 use super::foresight::{self, Foresight};
 use super::going_back::foreseen_in_words;
+use super::recovering::ONLY_SIGNED;
 use super::source::{content_of, in_a_line, load_sealed};
 use super::{Governing, shown};
 
@@ -72,6 +73,8 @@ pub(crate) struct Performed {
     pub(crate) answer: Answer,
     /// The version that is to be put in force now.
     pub(crate) activated: Option<u64>,
+    /// What became of a recovery of approvers' keys, which is an event of its own.
+    pub(crate) told: Option<String>,
 }
 
 pub(super) type Outcome = Result<Performed, String>;
@@ -110,6 +113,11 @@ impl Governing {
                 set.revoke(&person, key.as_deref(), now)?;
                 self.change_set(set, &by, who, foresight, now)
             }
+            Governed::ApproverRecovery { quorum, delay_s, keys, by } => {
+                let set = self.with_recovery((quorum, delay_s), &keys, now)?;
+                self.change_set(set, &by, who, foresight, now)
+            }
+            Governed::ApproverRecover { keys, by } => self.propose_recovery(&keys, &by, who, foresight, now),
             Governed::Init { approvers, by } => self.init(&approvers, &by, who, now),
         }
     }
@@ -121,9 +129,10 @@ impl Governing {
             message,
             live: standing.version.as_ref().map(|version| shown::live(version, &standing, rollout.as_ref())),
             approvers: standing.approvers.approvers.iter().map(shown::approver).collect(),
+            recovery: shown::recovery(&standing, self.governor().recovering().ok().flatten()),
             ..Answer::default()
         };
-        Performed { answer, activated: None }
+        Performed { answer, activated: None, told: None }
     }
 
     fn list(&self, most: u64, before: Option<u64>, now: Timestamp) -> Outcome {
@@ -256,7 +265,9 @@ impl Governing {
         patience: Duration,
     ) -> Vec<u8> {
         let foreseen = match kind {
-            Kind::Keys => Err("the approvers alone change: no request is answered otherwise".to_owned()),
+            Kind::Keys | Kind::Recovery => {
+                Err("the approvers alone change: no request is answered otherwise".to_owned())
+            }
             // What cannot be read is refused in a moment, with the reason.
             _ => load_sealed(&self.config, content)
                 .map_err(|report| report.summary_line())
@@ -278,7 +289,7 @@ impl Governing {
         }
     }
 
-    fn put(&self, wish: Wish, foresight: &dyn Foresight, now: Timestamp) -> Outcome {
+    pub(super) fn put(&self, wish: Wish, foresight: &dyn Foresight, now: Timestamp) -> Outcome {
         // Whoever takes a mistake back where nobody signs does not wait.
         let patience = if self.is_required() { PATIENCE } else { Duration::ZERO };
         let sent = Some(&wish.content).filter(|_| wish.restores == 0);
@@ -290,6 +301,9 @@ impl Governing {
         let change = self.governor().propose(&wish, now).map_err(said)?;
         let proposal = self.governor().proposal(change.id, now).map_err(said)?;
         let next = match proposal.need.old {
+            need if change.kind == Kind::Recovery => {
+                format!("{need} different holders of recovery keys have to sign, and then there is a delay")
+            }
             0 => "it can be activated".to_owned(),
             1 => "1 person other than the author has to approve".to_owned(),
             need => format!("{need} persons other than the author have to approve"),
@@ -378,12 +392,18 @@ impl Governing {
 
     fn approve(&self, approval: &str, now: Timestamp) -> Outcome {
         let (id, approval) = parse_approval(approval).map_err(|error| format!("the approval: {error}"))?;
+        if self.governor().is_recovering(id) {
+            return self.veto(&approval, now);
+        }
         let proposal = self.governor().approve(id, &approval, now).map_err(said)?;
         let person = {
             let standing = self.governor().standing();
             standing.approvers.owner(&approval.key).map(|(approver, _)| approver.person.clone())
         };
-        let person = person.unwrap_or_else(|| "a new approver".to_owned());
+        let person = person.unwrap_or_else(|| match proposal.change.kind {
+            Kind::Recovery => "a holder of a recovery key".to_owned(),
+            _ => "a new approver".to_owned(),
+        });
         let missing = match &proposal.missing {
             None => "it can be activated".to_owned(),
             Some(missing) => missing.to_string(),
@@ -401,6 +421,9 @@ impl Governing {
         let proposal = {
             let mut governor = self.governor();
             let id = governor.find(id).map_err(said)?;
+            if governor.is_recovering(id) {
+                return Err(ONLY_SIGNED.to_owned());
+            }
             governor.reject(id, now).map_err(said)?
         };
         let mut performed =
@@ -472,6 +495,7 @@ pub(super) fn said(error: GovernanceError) -> String {
 fn does(change: &Change) -> String {
     match change.kind {
         Kind::Keys => "changes the approvers".to_owned(),
+        Kind::Recovery => "replaces keys of approvers".to_owned(),
         _ => format!("({})", change.class.as_str()),
     }
 }

@@ -1,7 +1,9 @@
 //! Versions and proposals in the shapes of the control channel.
 
 use jiff::Timestamp;
-use portcullis_admin::govern::{Approver, Change, Key, Live, Rollout, Signed, Version};
+use portcullis_admin::govern::{
+    Approver, Change, Key, Live, Recovery, RecoveryBegun, RecoveryKey, Rollout, Signed, Version,
+};
 use portcullis_governance as governance;
 
 fn time(micros: i64) -> String {
@@ -126,6 +128,28 @@ pub(super) fn proposal(proposal: &governance::Proposal) -> Change {
         },
         ..change(&proposal.change, state)
     }
+}
+
+pub(super) fn recovery(standing: &governance::Standing, begun: Option<governance::Recovering>) -> Option<Recovery> {
+    let recovery = standing.approvers.recovery.as_ref()?;
+    let change = standing.version.as_ref().map(|version| version.change.id.to_string());
+    let key = |key: &governance::RecoveryKey| RecoveryKey {
+        holder: key.holder.clone(),
+        id: key.public.id(),
+        added: time(key.added),
+    };
+    Some(Recovery {
+        quorum: recovery.quorum,
+        delay_s: recovery.delay_s,
+        keys: recovery.keys.iter().map(key).collect(),
+        begun: begun.zip(change).map(|(begun, change)| RecoveryBegun {
+            n: begun.n,
+            change,
+            persons: begun.persons,
+            due: time(begun.due),
+            lapses: time(begun.lapses),
+        }),
+    })
 }
 
 pub(super) fn approver(approver: &governance::Approver) -> Approver {

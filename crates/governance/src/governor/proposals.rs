@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::{Governor, Proposal};
 use crate::approval::Approval;
-use crate::change::{Change, ChangeId};
+use crate::change::{Change, ChangeId, Kind};
 use crate::error::GovernanceError;
 use crate::ledger::{ChangeState, StoredChange};
 use crate::threshold::{Count, Need};
@@ -76,6 +76,9 @@ impl Governor {
     /// How many persons a change needs: whoever changes any part of `[governance]` changes what protects all the rest. What cannot be told counts as that.
     pub(super) fn need_of(&self, change: &Change) -> Need {
         let rules = self.rules();
+        if let (Kind::Recovery, Some(recovery)) = (change.kind, &self.approvers.recovery) {
+            return Need::of_recovery(recovery);
+        }
         let need = Need::of(&rules, change);
         let can_matter = need.old > 0 && rules.keys > rules.loosen;
         let Some(last) = self.last.as_ref().filter(|last| can_matter && last.change.content != change.content) else {

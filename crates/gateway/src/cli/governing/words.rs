@@ -1,7 +1,7 @@
 //! Versions, proposals and approvers in words for people.
 
 use data_encoding::BASE64;
-use portcullis_admin::govern::{Answer, Change, Live, Version};
+use portcullis_admin::govern::{Answer, Change, Live, RecoveryKey, Version};
 
 use crate::cli::live::{safe, short};
 use crate::cli::table::table;
@@ -23,6 +23,11 @@ pub(super) fn of_change(done: &Answer) -> String {
 
 fn next_step(change: &Change) -> String {
     let id = short(&change.id);
+    if change.kind == "recovery" && change.missing.is_some() {
+        return format!(
+            "next: portcullis policy request {id} --out FILE; each holder of a recovery key: portcullis policy sign FILE --key KEY --out SIGNED; then portcullis policy approve --approval SIGNED"
+        );
+    }
     match &change.missing {
         Some(_) => format!(
             "next: portcullis policy show {id}, then portcullis policy approve {id} --key FILE, with --acknowledge and the impact's hash where somebody is newly denied or let in"
@@ -32,7 +37,9 @@ fn next_step(change: &Change) -> String {
 }
 
 pub(super) fn of_status(done: &Answer) -> String {
-    done.live.as_ref().map_or_else(|| "nothing was ever live".to_owned(), live)
+    let mut text = done.live.as_ref().map_or_else(|| "nothing was ever live".to_owned(), live);
+    text.push_str(&recovering(done).unwrap_or_default());
+    text
 }
 
 fn live(live: &Live) -> String {
@@ -205,5 +212,32 @@ pub(super) fn of_approvers(done: &Answer) -> String {
             ]);
         }
     }
-    table(["PERSON", "OTHER NAMES", "KEY", "SINCE", "STATE"], &rows)
+    let mut text = table(["PERSON", "OTHER NAMES", "KEY", "SINCE", "STATE"], &rows);
+    match &done.recovery {
+        None => {
+            text.push_str("\n\nno recovery keys: where too many approvers lose theirs, nothing can be changed any more")
+        }
+        Some(recovery) => {
+            text.push_str(&format!(
+                "\n\nwhere approvers lose their keys, {} of these holders can have them sign with others, after {} s:\n",
+                recovery.quorum, recovery.delay_s
+            ));
+            let key = |key: &RecoveryKey| [safe(&key.holder), safe(&key.id), safe(&key.added)];
+            text.push_str(&table(["HOLDER", "KEY", "SINCE"], &recovery.keys.iter().map(key).collect::<Vec<_>>()));
+        }
+    }
+    text
+}
+
+/// What every approver has to see in time.
+fn recovering(done: &Answer) -> Option<String> {
+    let begun = done.recovery.as_ref()?.begun.as_ref()?;
+    Some(format!(
+        "\nrecovery  of the keys of {} has begun with version {}, change {}: from {} to {} it can be ended, and until then any approver can say no",
+        safe(&begun.persons.join(", ")),
+        begun.n,
+        short(&begun.change),
+        safe(&begun.due),
+        safe(&begun.lapses)
+    ))
 }
