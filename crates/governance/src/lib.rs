@@ -23,6 +23,7 @@ pub mod backup;
 mod change;
 mod content;
 mod durable;
+mod encrypted;
 mod error;
 mod governor;
 mod hash;

@@ -278,6 +278,9 @@ pub(crate) enum ApproverCommand {
         /// Where the private key goes, for its owner alone: a file that is not there yet
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
+        /// Encrypt it with a passphrase, which the terminal asks for twice, or which `--passphrase-file` has
+        #[arg(long)]
+        passphrase: bool,
     },
     /// Propose a key of a person, who may be new
     Add {
