@@ -93,6 +93,8 @@ impl Versions {
         Backup::new(&self.db, &mut copy)?.run_to_completion(PAGES, PAUSE, None)?;
         // One file alone, without a log beside it.
         copy.query_row("PRAGMA journal_mode = DELETE", [], |row| row.get::<_, String>(0))?;
+        // Nor is there anything else beside it, which nobody has removed.
+        copy.execute("DELETE FROM kept WHERE name = ?1", [crate::power::ANCHORED])?;
         copy.close().map_err(|(_, error)| Trouble::from(error))
     }
 
