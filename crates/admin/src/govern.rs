@@ -186,10 +186,13 @@ pub struct Author {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Proposed {
-    /// A policy in place of the one that is live. Null, as `files`: what is on the gateway's disk.
+    /// A policy in place of the one that is live. Null, as `files` and `again`: what is on the gateway's disk.
     pub policy: Option<String>,
     /// All files that are governed, in Base64.
     pub files: Option<Vec<File>>,
+    /// What this change was to change, for the version that is live now: it was overtaken. As much of its id as tells it from others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub again: Option<String>,
     /// Who, why, and where more is said.
     pub by: Author,
 }

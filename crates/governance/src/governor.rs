@@ -62,8 +62,6 @@ pub struct Proposal {
     pub change: Change,
     /// How it stands.
     pub state: ChangeState,
-    /// It is open, and another version became live since it was proposed: it never can.
-    pub overtaken: bool,
     /// What was signed under it.
     pub approvals: Vec<Approval>,
     /// Who said what.
@@ -486,7 +484,12 @@ impl Governor {
         self.last = Some(version.clone());
         (self.rollout, self.kept) = (rollout, kept);
         let unlisted = self.list_revocations().err();
-        Ok((version, self.head.write(head).err().or(unlisted)))
+        let trouble = self.head.write(head).err().or(unlisted);
+        // What was proposed for the version before waits for nothing any more. Where that cannot be written it is told from what it is, and written later.
+        if trouble.is_none() {
+            let _ = self.expire(now);
+        }
+        Ok((version, trouble))
     }
 }
 

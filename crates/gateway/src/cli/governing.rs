@@ -159,8 +159,8 @@ pub(crate) fn verify(global: &Global) -> Result<Exit, Exit> {
 pub(crate) fn propose(global: &Global, args: &PolicyProposeArgs) -> Result<Exit, Exit> {
     let by = author(&args.by);
     let proposed = match &args.file {
-        None => Proposed { policy: None, files: None, by },
-        Some(file) if is_policy(file) => Proposed { policy: Some(read(global, file)?), files: None, by },
+        None => Proposed { policy: None, files: None, again: args.again.clone(), by },
+        Some(file) if is_policy(file) => Proposed { policy: Some(read(global, file)?), files: None, again: None, by },
         Some(file) => {
             let loaded = load(file, &ProcessEnvironment).map_err(|report| {
                 show_report(&report, global);
@@ -169,7 +169,7 @@ pub(crate) fn propose(global: &Global, args: &PolicyProposeArgs) -> Result<Exit,
             let files = content_of(&loaded).files.into_iter();
             let files =
                 files.map(|(name, bytes)| portcullis_admin::govern::File { name, content: BASE64.encode(&bytes) });
-            Proposed { policy: None, files: Some(files.collect()), by }
+            Proposed { policy: None, files: Some(files.collect()), again: None, by }
         }
     };
     told(global, Governed::Propose(proposed))

@@ -48,6 +48,8 @@ impl Governing {
         // What stands before the reason why it was not seen stands in no other reason.
         let at_once = how.at_once.map(one_line).transpose()?.map(|reason| reason.replace(UNSEEN, "; unseen: "));
         let unseen = how.unseen.map(one_line).transpose()?;
+        let named = self.governor().find(id).ok();
+        let _ahead = self.read_ahead(named.as_slice());
         if let Some(recovered) = self.recover(id, who, foresight, now)? {
             return Ok(recovered);
         }

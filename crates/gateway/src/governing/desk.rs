@@ -8,9 +8,12 @@ use portcullis_admin::govern::{Answer, Author, File, Governed, NewApprover, Prop
 use portcullis_admin::{Operator, Peer, accounts, login};
 use portcullis_config::{GovernedKind, Loaded, ProcessEnvironment, load};
 use portcullis_governance::power::names_of_principal;
-use portcullis_governance::{ApproverSet, Change, Content, GovernanceError, Kind, PublicKey, Wish, parse_approval};
+use portcullis_governance::{
+    ApproverSet, Change, ChangeId, Content, GovernanceError, Kind, PublicKey, Wish, parse_approval,
+};
 
 use super::activating::How;
+use super::ahead::Ahead;
 use super::foresight::{self, Foresight};
 use super::going_back::foreseen_in_words;
 use super::recovering::ONLY_SIGNED;
@@ -135,8 +138,35 @@ impl Governing {
         Performed { answer, activated: None, told: None }
     }
 
+    /// Has what is asked of these changes, and of what they are compared with, read before the governor is taken for that.
+    pub(super) fn read_ahead(&self, ids: &[ChangeId]) -> Ahead {
+        let contents: Vec<Content> = {
+            let governor = self.governor();
+            let proposed = ids.iter().filter_map(|id| governor.content_proposed(*id).ok());
+            proposed.chain(governor.live()).chain(governor.served().map(|(_, content)| content)).collect()
+        };
+        Ahead::of(&self.config, &contents)
+    }
+
+    /// Those that wait, where what they are is asked of their files.
+    fn open_changes(&self, now: Timestamp) -> Vec<ChangeId> {
+        let governor = self.governor();
+        if governor.standing().rules.keys > governor.standing().rules.loosen {
+            governor.waiting_changes(now).unwrap_or_default().into_iter().take(MOST_AHEAD).collect()
+        } else {
+            Vec::new()
+        }
+    }
+
+    /// The change that is named so, read ahead.
+    fn found(&self, id: &str) -> Result<(ChangeId, Ahead), String> {
+        let id = self.governor().find(id).map_err(said)?;
+        Ok((id, self.read_ahead(&[id])))
+    }
+
     fn list(&self, most: u64, before: Option<u64>, now: Timestamp) -> Outcome {
         let mut performed = self.answer(String::new());
+        let _ahead = self.read_ahead(&self.open_changes(now));
         let governor = self.governor();
         let last = governor.n();
         let newest = before.map_or(last, |before| before.saturating_sub(1).min(last));
@@ -167,9 +197,10 @@ impl Governing {
 
     /// A change with its files, and all that an approver would sign.
     fn show_change(&self, id: &str, now: Timestamp) -> Outcome {
+        let (id, _ahead) = self.found(id)?;
         let (proposal, request) = {
             let governor = self.governor();
-            let proposal = governor.proposal(governor.find(id).map_err(said)?, now).map_err(said)?;
+            let proposal = governor.proposal(id, now).map_err(said)?;
             let request = governor.request(proposal.change.clone()).map_err(said)?;
             (proposal, request)
         };
@@ -207,9 +238,10 @@ impl Governing {
     }
 
     fn propose(&self, proposed: &Proposed, who: &Who, foresight: &dyn Foresight, now: Timestamp) -> Outcome {
-        let content = match (&proposed.policy, &proposed.files) {
-            (Some(policy), None) => self.with_policy(policy)?,
-            (None, Some(files)) => {
+        let content = match (&proposed.policy, &proposed.files, &proposed.again) {
+            (Some(policy), None, None) => self.with_policy(policy)?,
+            (None, None, Some(change)) => self.again(change, now)?,
+            (None, Some(files), None) => {
                 let decoded = files.iter().map(|file| {
                     let bytes =
                         BASE64.decode(file.content.as_bytes()).map_err(|error| format!("{}: {error}", file.name))?;
@@ -217,8 +249,8 @@ impl Governing {
                 });
                 self.all_read(Content { files: decoded.collect::<Result<_, _>>()? })?
             }
-            (None, None) => content_of(&self.on_disk()?),
-            (Some(_), Some(_)) => return Err("a policy or all files are proposed, not both".to_owned()),
+            (None, None, None) => content_of(&self.on_disk()?),
+            _ => return Err("a policy, all files or a change again is proposed: one of them".to_owned()),
         };
         let wish = self.wish(Kind::Change, content, &proposed.by, who)?;
         self.put(wish, foresight, now)
@@ -298,6 +330,7 @@ impl Governing {
             None => self.foresee(wish.kind, &wish.content, foresight, patience),
         };
         let wish = Wish { impact, ..wish };
+        let _ahead = (Ahead::of(&self.config, [&wish.content]), self.read_ahead(&[]));
         let change = self.governor().propose(&wish, now).map_err(said)?;
         let proposal = self.governor().proposal(change.id, now).map_err(said)?;
         let next = match proposal.need.old {
@@ -380,9 +413,10 @@ impl Governing {
     }
 
     fn request(&self, id: &str, now: Timestamp) -> Outcome {
+        let (id, _ahead) = self.found(id)?;
         let request = {
             let governor = self.governor();
-            let proposal = governor.proposal(governor.find(id).map_err(said)?, now).map_err(said)?;
+            let proposal = governor.proposal(id, now).map_err(said)?;
             governor.request(proposal.change).map_err(said)?
         };
         let mut performed = self.answer(format!("change {}", request.change.id.short()));
@@ -392,6 +426,7 @@ impl Governing {
 
     fn approve(&self, approval: &str, now: Timestamp) -> Outcome {
         let (id, approval) = parse_approval(approval).map_err(|error| format!("the approval: {error}"))?;
+        let _ahead = self.read_ahead(&[id]);
         if self.governor().is_recovering(id) {
             return self.veto(&approval, now);
         }
@@ -418,9 +453,9 @@ impl Governing {
     }
 
     fn reject(&self, id: &str, reason: &str, who: &Who, now: Timestamp) -> Outcome {
+        let (id, _ahead) = self.found(id)?;
         let proposal = {
             let mut governor = self.governor();
-            let id = governor.find(id).map_err(said)?;
             if governor.is_recovering(id) {
                 return Err(ONLY_SIGNED.to_owned());
             }
@@ -485,6 +520,8 @@ impl Governing {
 
 /// What is signed is waited for so long, where another policy is being tried.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+/// Of changes that wait so many are read at once before a list of them: each may have many megabytes, and the others are read one after the other.
+const MOST_AHEAD: usize = 16;
 /// Versions that are listed at once.
 const MOST_LISTED: u64 = 10_000;
 

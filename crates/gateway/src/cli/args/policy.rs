@@ -171,6 +171,9 @@ pub(crate) struct AuthorArgs {
 pub(crate) struct PolicyProposeArgs {
     /// A policy in place of the one that is live, or a whole configuration; left out, what is on the gateway's disk
     pub(crate) file: Option<PathBuf>,
+    /// What this change was to change, for the version that is live now: it was overtaken by another one
+    #[arg(long, value_name = "CHANGE", conflicts_with = "file")]
+    pub(crate) again: Option<String>,
     #[command(flatten)]
     pub(crate) by: AuthorArgs,
 }

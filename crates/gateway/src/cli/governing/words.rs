@@ -1,6 +1,7 @@
 //! Versions, proposals and approvers in words for people.
 
 use data_encoding::BASE64;
+use jiff::Timestamp;
 use portcullis_admin::govern::{Answer, Change, Live, RecoveryKey, Version};
 
 use crate::cli::live::{safe, short};
@@ -88,10 +89,12 @@ pub(super) fn of_list(done: &Answer) -> String {
         let rows: Vec<_> = done.versions.iter().map(row).collect();
         parts.push(table(["VERSION", "LIVE SINCE", "KIND", "CLASS", "AUTHOR", "APPROVALS", "REASON"], &rows));
     }
+    let now = format!("{:.0}", Timestamp::now());
     let waiting: Vec<_> = done
         .changes
         .iter()
-        .filter(|change| ["open", "overtaken"].contains(&change.state.as_str()))
+        // What was overtaken can be proposed again, and is shown for as long as it could have been approved. The times are of one form.
+        .filter(|change| change.state == "open" || (change.state == "overtaken" && change.expires > now))
         .map(change_row)
         .collect();
     if !waiting.is_empty() {
@@ -170,7 +173,8 @@ pub(super) fn of_version(done: &Answer) -> String {
     if change.impact.is_some() {
         lines.extend(change.foreseen.iter().map(|line| format!("          {}", safe(line))));
     }
-    lines.push(format!("approvals {}", approvals(change)));
+    let what = if change.kind == "veto" { "said no " } else { "approvals" };
+    lines.push(format!("{what:<10}{}", approvals(change)));
     for file in &done.files {
         let bytes = BASE64.decode(file.content.as_bytes()).map_or(0, |bytes| bytes.len());
         lines.push(format!("file      {} ({bytes} bytes)", safe(&file.name)));
