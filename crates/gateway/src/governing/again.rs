@@ -82,7 +82,8 @@ mod tests {
         };
         let before = content(&[("a", "1"), ("b", "1"), ("c", "1")]);
         let wanted = content(&[("a", "2"), ("b", "1"), ("d", "2")]);
-        let cases: [(&str, &[(&str, &str)], Result<Content, Vec<String>>); 5] = [
+        type Case<'c> = (&'c str, &'c [(&'c str, &'c str)], Result<Content, Vec<String>>);
+        let cases: [Case<'_>; 5] = [
             ("the same", &[("a", "1"), ("b", "1"), ("c", "1")], Ok(wanted.clone())),
             ("beside", &[("a", "1"), ("b", "9"), ("c", "1")], Ok(content(&[("a", "2"), ("b", "9"), ("d", "2")]))),
             ("alike", &[("a", "2"), ("b", "1"), ("c", "1")], Ok(wanted.clone())),
