@@ -147,6 +147,18 @@ fn cases() -> Vec<Case> {
             409,
             "admin.approvers",
         ),
+        act(
+            "/v1/govern/approver_recovery",
+            json!({ "verb": "approver_recovery", "quorum": 2, "delay_s": 86_400, "keys": [], "by": by() }),
+            409,
+            "admin.approvers",
+        ),
+        act(
+            "/v1/govern/approver_recover",
+            json!({ "verb": "approver_recover", "keys": [], "by": by() }),
+            409,
+            "admin.approvers",
+        ),
         act("/v1/govern/init", json!({ "verb": "init", "approvers": [], "by": by() }), 409, "admin.approvers"),
         ask("/v1/access/list", json!({ "verb": "list", "all": true }), 200),
         ask("/v1/access/show", json!({ "verb": "show", "id": 7 }), 409),

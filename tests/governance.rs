@@ -9,6 +9,8 @@ mod forged;
 mod found;
 mod lists;
 mod looked_at;
+mod passphrases;
+mod recovered;
 mod restored;
 mod rollouts;
 mod started;

@@ -66,6 +66,10 @@ fn a_calibration_is_in_force_as_approved_and_not_by_one_operator() {
     });
     gateway.site.file("past.old", &format!("{login}\n"));
     let past = gateway.site.path("past.old");
+    // Nor is anything forgotten, after which nothing would be new to somebody.
+    let said = refused(&gateway.site, &["risk", "forget", "user:u1"], 1);
+    assert!(said.contains("nothing is new to them"), "{said}");
+    run(&gateway.site, &["risk", "show", "user:u1"], 0);
     let said = refused(&gateway.site, &["risk", "warm", past.to_str().unwrap()], 1);
     assert!(said.contains("changes need approvals here"), "{said}");
     assert!(!is_asked(&gateway, &signer, "bob"));

@@ -3,7 +3,7 @@
 use std::os::unix::fs::MetadataExt as _;
 
 use jiff::{SignedDuration, Timestamp};
-use portcullis_governance::power::{Act, Asked, Entry, PowerKind};
+use portcullis_governance::power::{Act, Asked, Entry, PowerAnchor, PowerAnchorFile, PowerKind};
 use portcullis_governance::{
     Approval, Change, ChangeId, Class, Decision, Exceptions, Hash, Kind, Rollout, SigningKey, Version,
 };
@@ -92,7 +92,14 @@ fn rows_of_power_that_nobody_signed_give_nothing_and_are_told() {
     assert!(!started.status.success(), "{started:?}");
     assert!(started.stderr.join("\n").contains("the log of temporary power is not what it was"), "{started:?}");
     // Whoever can write the file beside the store as well still has no signatures.
+    let path = site.path("state.db");
     fs::remove_file(site.path("state.db.power")).unwrap();
+    let started = ask(&site, &["run"]);
+    assert!(started.stderr.join("\n").contains("somebody has removed it"), "{started:?}");
+    let end = store(&site).query_row("SELECT n, record FROM power ORDER BY n DESC LIMIT 1", [], |row| {
+        Ok((row.get::<_, i64>(0)?.cast_unsigned(), Hash::of(&row.get::<_, Vec<u8>>(1)?)))
+    });
+    PowerAnchorFile::beside(&path).write(PowerAnchor::at(end.unwrap())).unwrap();
     let gateway = site.start();
     assert_eq!(status(&gateway, &key), 403);
     message(&gateway, "policy.tampered", "its approvals are not signed by persons who may");

@@ -72,6 +72,8 @@ fn a_look_without_a_gateway_writes_nothing_whatever_was_left_there() {
     for suffix in ["steps", "revoked", "power", "lock"] {
         let _ = fs::remove_file(site.path(&format!("state.db.{suffix}")));
     }
+    assert!(refused(&site, &["access", "list"], 1).contains("somebody has removed it"));
+    forged::store(&site).execute("DELETE FROM kept WHERE name = 'power_anchored'", []).unwrap();
     all_look(&site, "where an earlier version ran");
     // What is written needs no look before it.
     let gateway = site.start();

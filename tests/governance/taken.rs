@@ -133,21 +133,28 @@ fn after_a_release_was_taken_back_what_it_rightly_wrote_is_taken_by_a_verb_that_
 #[test]
 fn what_has_ended_does_not_come_back_where_the_file_beside_the_store_is_damaged() {
     let upstream = Upstream::start();
-    let (site, key, _) = begin(&upstream);
-    let gateway = site.start();
-    run(&gateway.site, &["access", "activate", "alice-reads", "--as", "alice", "--reason", "x"], 0);
-    run(&gateway.site, &["access", "deactivate", "1", "--reason", "compromised"], 0);
-    let site = stopped(gateway);
-    assert_eq!(store(&site).execute("DELETE FROM power WHERE n = 3", []).unwrap(), 1);
-    fs::write(site.path("state.db.power"), "torn").unwrap();
-    assert!(!ask(&site, &["run"]).status.success());
-    let said = run(&site, &TAKE, 0);
-    assert!(said.contains("1 that were in force by them or waited are ended"), "{said}");
-    let gateway = site.start();
-    assert_eq!(status(&gateway, &key), 403);
-    let list = json(&gateway.site, &["access", "list", "--all"]);
-    assert_eq!(list["access"][0]["state"], "ended", "{list}");
-    run(&gateway.site, &["access", "verify"], 0);
+    for removed in [false, true] {
+        let (site, key, _) = begin(&upstream);
+        let gateway = site.start();
+        run(&gateway.site, &["access", "activate", "alice-reads", "--as", "alice", "--reason", "x"], 0);
+        run(&gateway.site, &["access", "deactivate", "1", "--reason", "compromised"], 0);
+        let site = stopped(gateway);
+        assert_eq!(store(&site).execute("DELETE FROM power WHERE n = 3", []).unwrap(), 1);
+        let power = site.path("state.db.power");
+        if removed {
+            fs::remove_file(power).unwrap()
+        } else {
+            fs::write(power, "torn").unwrap()
+        }
+        assert!(!ask(&site, &["run"]).status.success());
+        let said = run(&site, &TAKE, 0);
+        assert!(said.contains("1 that were in force by them or waited are ended"), "{said}");
+        let gateway = site.start();
+        assert_eq!(status(&gateway, &key), 403);
+        let list = json(&gateway.site, &["access", "list", "--all"]);
+        assert_eq!(list["access"][0]["state"], "ended", "{list}");
+        run(&gateway.site, &["access", "verify"], 0);
+    }
 }
 
 #[test]

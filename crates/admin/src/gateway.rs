@@ -323,7 +323,11 @@ impl govern::Governed {
             Self::Approve { .. } => Some(ActionKind::PolicyApprove),
             Self::Reject { .. } => Some(ActionKind::PolicyReject),
             Self::Activate { .. } => Some(ActionKind::PolicyActivate),
-            Self::ApproverAdd { .. } | Self::ApproverRevoke { .. } | Self::Init { .. } => Some(ActionKind::Approvers),
+            Self::ApproverAdd { .. }
+            | Self::ApproverRevoke { .. }
+            | Self::ApproverRecovery { .. }
+            | Self::ApproverRecover { .. }
+            | Self::Init { .. } => Some(ActionKind::Approvers),
         }
     }
 }

@@ -92,6 +92,24 @@ pub enum Governed {
         /// Who, why, and where more is said.
         by: Author,
     },
+    /// Proposes the keys by which approvers' keys can be replaced where these are lost, in place of those of now.
+    ApproverRecovery {
+        /// How many different holders have to sign; at least 2.
+        quorum: u8,
+        /// How long any approver can say no, in seconds.
+        delay_s: u64,
+        /// The keys, each with who holds it as `person`; none: nobody can any more.
+        keys: Vec<NewApprover>,
+        /// Who, why, and where more is said.
+        by: Author,
+    },
+    /// Proposes that approvers sign with other keys, and with none of before: holders of recovery keys have to sign that.
+    ApproverRecover {
+        /// The other keys. Everybody who is named is enrolled.
+        keys: Vec<NewApprover>,
+        /// Who, why, and where more is said.
+        by: Author,
+    },
     /// Begins governance.
     Init {
         /// The first approvers.
@@ -119,6 +137,8 @@ impl Verb for Governed {
             Self::Approvers => "approvers",
             Self::ApproverAdd { .. } => "approver_add",
             Self::ApproverRevoke { .. } => "approver_revoke",
+            Self::ApproverRecovery { .. } => "approver_recovery",
+            Self::ApproverRecover { .. } => "approver_recover",
             Self::Init { .. } => "init",
         }
     }
@@ -142,6 +162,8 @@ impl Verb for Governed {
             | Self::Abort { .. }
             | Self::ApproverAdd { .. }
             | Self::ApproverRevoke { .. }
+            | Self::ApproverRecovery { .. }
+            | Self::ApproverRecover { .. }
             | Self::Init { .. } => return None,
         };
         Some(target(&format!("{}{}", Self::FOLDER, self.verb()), &parameters))
@@ -164,10 +186,13 @@ pub struct Author {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Proposed {
-    /// A policy in place of the one that is live. Null, as `files`: what is on the gateway's disk.
+    /// A policy in place of the one that is live. Null, as `files` and `again`: what is on the gateway's disk.
     pub policy: Option<String>,
     /// All files that are governed, in Base64.
     pub files: Option<Vec<File>>,
+    /// What this change was to change, for the version that is live now: it was overtaken. As much of its id as tells it from others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub again: Option<String>,
     /// Who, why, and where more is said.
     pub by: Author,
 }
@@ -212,6 +237,9 @@ pub struct Answer {
     /// Approvers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub approvers: Vec<Approver>,
+    /// By which keys approvers' keys can be replaced; null: nobody can.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovery: Option<Recovery>,
     /// Files.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<File>,
@@ -328,7 +356,7 @@ pub struct Change {
     pub id: String,
     /// `open`, `activated`, `rejected`, `expired`, or `overtaken`: another version became live since, so that it never can.
     pub state: String,
-    /// `change`, `rollback`, `keys` or `revert`.
+    /// `change`, `rollback`, `keys`, `revert`, `recovery`, `recovered` or `veto`.
     pub kind: String,
     /// What the engine finds that it does: `tightens`, `loosens`, `mixed` or `neutral`.
     pub class: String,
@@ -373,6 +401,46 @@ pub struct Signed {
     pub key: String,
     /// When it was made, as the signer says, RFC 3339.
     pub time: String,
+}
+
+/// By which keys approvers' keys can be replaced.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "ApproverRecovery")]
+pub struct Recovery {
+    /// How many different holders have to sign.
+    pub quorum: u8,
+    /// How long any approver can say no, in seconds.
+    pub delay_s: u64,
+    /// The keys.
+    pub keys: Vec<RecoveryKey>,
+    /// What has begun; null: nothing.
+    pub begun: Option<RecoveryBegun>,
+}
+
+/// A recovery key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RecoveryKey {
+    /// Who holds it. A holder of several keys counts once.
+    pub holder: String,
+    /// Its id.
+    pub id: String,
+    /// Since when, RFC 3339.
+    pub added: String,
+}
+
+/// A recovery that has begun, and that any approver can say no to until it is ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RecoveryBegun {
+    /// The version with which it began.
+    pub n: u64,
+    /// The change.
+    pub change: String,
+    /// Whose keys are replaced.
+    pub persons: Vec<String>,
+    /// From when on it can be ended, RFC 3339.
+    pub due: String,
+    /// When it cannot be ended any more, RFC 3339.
+    pub lapses: String,
 }
 
 /// An approver.

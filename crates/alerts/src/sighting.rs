@@ -75,7 +75,8 @@ impl Sighting {
     /// Whether no mute holds for it. What was approved says who gets in, and mutes are changed by whoever operates: nobody could change the one behind the
     /// others' backs and have the other say nothing of it.
     pub(crate) fn is_told_always(&self) -> bool {
-        self.kind == EventKind::PolicyTampered
+        // Nor can whoever holds recovery keys keep approvers from hearing of it in time to say no.
+        matches!(self.kind, EventKind::PolicyTampered | EventKind::GovernanceRecovery)
     }
 
     /// One thing about it, as a number that is another one for another value; `None` where there is no such thing.

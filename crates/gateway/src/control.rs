@@ -192,6 +192,12 @@ impl Gateway for Operated {
     }
 
     fn forget_profile(&self, on: &str) -> Result<Done, Problem> {
+        // To whom nothing is usual nothing is new: a stolen session would be asked for nothing.
+        if self.needs_approvals() {
+            return Err(problem(
+                "changes need approvals here, and who has what is usual for somebody forgotten decides that nothing is new to them: whoever is asked too much shows a second factor, which makes it usual, or propose other weights or thresholds of `[risk]`",
+            ));
+        }
         let actor = ban::actor(self, on)?;
         if self.running.shared().risk.forget_profile(&actor) {
             Ok(Done { message: format!("what was usual for {actor} is forgotten") })

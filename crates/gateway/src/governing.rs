@@ -5,6 +5,8 @@
 //! there); files that hold anything else are refused, and at a start the version itself is put in force in their place.
 
 mod activating;
+mod again;
+mod ahead;
 mod by_hand;
 mod choosing;
 #[cfg(test)]
@@ -19,6 +21,7 @@ mod made_live;
 mod moments;
 mod noticing;
 mod reading;
+mod recovering;
 mod rolling;
 mod shown;
 mod source;

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 
 use crate::hash::Hash;
 use crate::key::PublicKey;
+use crate::recovery::Recovery;
 use crate::revoked::RevokedKeys;
 use crate::wire::{Malformed, Parser, Writer};
 
@@ -17,6 +18,8 @@ const MAX_ALIASES: usize = 16;
 /// The longest name, in bytes.
 const MAX_NAME: usize = 128;
 const DOMAIN: &str = "portcullis-approvers-v1";
+/// With keys of a recovery: a set that has none is written as ever, so that its hash is the one that was signed.
+const DOMAIN_RECOVERY: &str = "portcullis-approvers-v2";
 
 /// One person.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +48,8 @@ pub struct EnrolledKey {
 pub struct ApproverSet {
     /// By name.
     pub approvers: Vec<Approver>,
+    /// Who may have approvers sign with other keys, where they lose theirs; `None`: nobody.
+    pub recovery: Option<Recovery>,
 }
 
 /// What is wrong with a name; `None`: nothing.
@@ -109,6 +114,9 @@ impl ApproverSet {
                 let state = if key.revoked.is_some() { "was revoked, and stays so" } else { "is enrolled already" };
                 return Err(format!("the key {} of {} {state}", public.id(), other.person));
             }
+        }
+        if let Some(key) = self.recovery.as_ref().and_then(|recovery| recovery.holder(&public)) {
+            return Err(format!("the key {} is the recovery key of {}: it approves nothing", public.id(), key.holder));
         }
         let key = EnrolledKey { public, added: now.as_microsecond(), revoked: None };
         match self.approvers.binary_search_by(|approver| approver.person.as_str().cmp(&person)) {
@@ -184,7 +192,7 @@ impl ApproverSet {
 
     /// Its bytes, the same for the same set.
     pub fn encode(&self) -> Vec<u8> {
-        let mut writer = Writer::new(DOMAIN);
+        let mut writer = Writer::new(if self.recovery.is_some() { DOMAIN_RECOVERY } else { DOMAIN });
         writer.list(&self.approvers, |writer, approver| {
             writer.text(&approver.person);
             writer.list(&approver.aliases, |writer, alias| writer.text(alias));
@@ -195,6 +203,9 @@ impl ApproverSet {
                 writer.time(key.revoked.unwrap_or(0));
             });
         });
+        if let Some(recovery) = &self.recovery {
+            recovery.write(&mut writer);
+        }
         writer.finish()
     }
 
@@ -203,7 +214,10 @@ impl ApproverSet {
     /// # Errors
     /// When it is something else, or a set that cannot be: a key or a name that two have.
     pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
-        let mut parser = Parser::new(bytes, DOMAIN)?;
+        let (mut parser, has_recovery) = match Parser::new(bytes, DOMAIN) {
+            Ok(parser) => (parser, false),
+            Err(Malformed) => (Parser::new(bytes, DOMAIN_RECOVERY)?, true),
+        };
         let approvers = parser.list(MAX_PERSONS, |parser| {
             Ok(Approver {
                 person: parser.text()?,
@@ -220,8 +234,9 @@ impl ApproverSet {
                 })?,
             })
         })?;
+        let recovery = has_recovery.then(|| Recovery::read(&mut parser)).transpose()?;
         parser.end()?;
-        let set = Self { approvers };
+        let set = Self { approvers, recovery };
         if set.is_sound() { Ok(set) } else { Err(Malformed) }
     }
 
@@ -234,6 +249,8 @@ impl ApproverSet {
             names.extend(approver.aliases.iter().map(String::as_str));
             keys.extend(approver.keys.iter().map(|key| key.public));
         }
+        // Who approves and who recovers must not be one signature.
+        keys.extend(self.recovery.iter().flat_map(|recovery| &recovery.keys).map(|key| key.public));
         let sound = names.iter().all(|name| name_problem(name).is_none());
         names.sort_unstable();
         keys.sort_unstable();

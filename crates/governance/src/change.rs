@@ -33,11 +33,27 @@ pub enum Kind {
     Keys,
     /// The content of the version before, by itself: a version that was rolled out and denied too much.
     Revert,
+    /// What keys of approvers are to be replaced by, once a delay is over: it changes nothing yet.
+    Recovery,
+    /// The approvers that the version before said, now that its delay is over.
+    Recovered,
+    /// An approver's no to the recovery that began with the version before.
+    Veto,
 }
 
 impl Kind {
-    const ALL: [Self; 7] =
-        [Self::Change, Self::Rollback, Self::Feed, Self::Calibration, Self::BreakGlass, Self::Keys, Self::Revert];
+    const ALL: [Self; 10] = [
+        Self::Change,
+        Self::Rollback,
+        Self::Feed,
+        Self::Calibration,
+        Self::BreakGlass,
+        Self::Keys,
+        Self::Revert,
+        Self::Recovery,
+        Self::Recovered,
+        Self::Veto,
+    ];
 
     /// The word for it.
     pub const fn as_str(self) -> &'static str {
@@ -49,6 +65,9 @@ impl Kind {
             Self::BreakGlass => "breakglass",
             Self::Keys => "keys",
             Self::Revert => "revert",
+            Self::Recovery => "recovery",
+            Self::Recovered => "recovered",
+            Self::Veto => "veto",
         }
     }
 }
@@ -189,6 +208,8 @@ pub struct Change {
     pub created: i64,
     /// Until when it can be approved and activated, in microseconds since 1970.
     pub expires: i64,
+    /// Of a recovery: the hash of the approvers that there are once its delay is over, while `approvers` are those of now. None of everything else.
+    pub recovers: Hash,
 }
 
 impl Change {
@@ -237,6 +258,10 @@ impl Change {
         writer.text(&self.ticket);
         writer.time(self.created);
         writer.time(self.expires);
+        // What stands there is told by the kind, so that the bytes of all other changes are what they were.
+        if self.kind == Kind::Recovery {
+            writer.hash(self.recovers);
+        }
     }
 
     pub(crate) fn read(parser: &mut Parser<'_>) -> Result<Self, Malformed> {
@@ -272,6 +297,7 @@ impl Change {
             ticket: parser.text()?,
             created: parser.time()?,
             expires: parser.time()?,
+            recovers: if kind == Kind::Recovery { parser.hash()? } else { Hash::NONE },
         })
     }
 

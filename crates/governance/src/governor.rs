@@ -7,6 +7,7 @@
 mod beginning;
 mod log;
 mod proposals;
+mod recovering;
 mod restoring;
 mod rolling;
 mod source;
@@ -22,6 +23,7 @@ use crate::error::{GovernanceError, LedgerError};
 use crate::hash::Hash;
 use crate::head::{Head, HeadPlace};
 use crate::ledger::{ChangeState, Ledger, NewVersion};
+use crate::recovery;
 use crate::rollout::Rollout;
 use crate::threshold::{Count, Need, Shortfall};
 use crate::version::{MAX_APPROVALS, MadeLive, Version};
@@ -60,8 +62,6 @@ pub struct Proposal {
     pub change: Change,
     /// How it stands.
     pub state: ChangeState,
-    /// It is open, and another version became live since it was proposed: it never can.
-    pub overtaken: bool,
     /// What was signed under it.
     pub approvals: Vec<Approval>,
     /// Who said what.
@@ -176,15 +176,19 @@ impl Governor {
         let (change, assessed) = self.change(wish, now)?;
         let (base_governed, base_approvers) =
             self.last.as_ref().map_or((Hash::NONE, Hash::NONE), |last| (last.change.governed, last.change.approvers));
-        if assessed.governed == base_governed && change.approvers == base_approvers {
+        if assessed.governed == base_governed && recovery::means(&change) == base_approvers {
             return Err(GovernanceError::NothingChanges);
         }
         self.check_set(&change, wish.approvers.as_ref())?;
+        if let (Kind::Recovery, set) = (change.kind, wish.approvers.as_ref().unwrap_or(&self.approvers)) {
+            self.check_recovery(&change, set, now)?;
+        }
         let (content, set) = (wish.content.encode(), wish.approvers.as_ref().map(ApproverSet::encode));
         let mut blobs = vec![(change.content, content.as_slice())];
-        blobs.extend(set.as_deref().map(|set| (change.approvers, set)));
+        let meant = recovery::means(&change);
+        blobs.extend(set.as_deref().map(|set| (meant, set)));
         blobs.extend((!change.impact.is_none()).then_some((change.impact, wish.impact.as_slice())));
-        self.ledger.propose(change.id, &change.encode(), [change.content, change.approvers, change.impact], &blobs)?;
+        self.ledger.propose(change.id, &change.encode(), [change.content, meant, change.impact], &blobs)?;
         Ok(change)
     }
 
@@ -238,6 +242,7 @@ impl Governor {
             )));
         }
         let (base_n, base) = self.base();
+        let set = wish.approvers.as_ref().unwrap_or(&self.approvers);
         let change = Change {
             id: ChangeId::random()?,
             kind: wish.kind,
@@ -246,7 +251,8 @@ impl Governor {
             base,
             content: wish.content.hash(),
             governed: assessed.governed,
-            approvers: wish.approvers.as_ref().unwrap_or(&self.approvers).hash(),
+            approvers: if wish.kind == Kind::Recovery { self.approvers.hash() } else { set.hash() },
+            recovers: if wish.kind == Kind::Recovery { set.hash() } else { Hash::NONE },
             impact: if wish.impact.is_empty() { Hash::NONE } else { Hash::of(&wish.impact) },
             rules: assessed.rules,
             restores: wish.restores,
@@ -295,10 +301,7 @@ impl Governor {
             return Err(GovernanceError::BadApproval("it is not signed under this change of this gateway"));
         }
         let new = self.set_of(&proposal.change)?;
-        let of = |set: &ApproverSet| set.owner(&approval.key).is_some();
-        if !of(&self.approvers) && !of(&new) {
-            return Err(GovernanceError::BadApproval("its key is not enrolled, or revoked"));
-        }
+        self.can_count(approval, &proposal.change, &new)?;
         let sets = [&self.approvers, &new];
         let alone = Count::of(self.instance(), &proposal.change, std::slice::from_ref(approval), sets, now);
         if alone == Count::default() {
@@ -358,14 +361,20 @@ impl Governor {
         let change = &proposal.change;
         let content = self.blob(change.content).and_then(|bytes| decode_content(&bytes))?;
         let new = self.set_of(change)?;
-        self.check_again(change, &content, &new)?;
+        self.check_again(change, &content, &new, now)?;
         let need = self.need_of(change);
         Count::of(self.instance(), change, &proposal.approvals, [&self.approvers, &new], now).meets(need)?;
         Ok((proposal, content, new))
     }
 
     /// The content and its class were looked at when it was proposed; by now the store may hold something else.
-    fn check_again(&self, change: &Change, content: &Content, new: &ApproverSet) -> Result<(), GovernanceError> {
+    fn check_again(
+        &self,
+        change: &Change,
+        content: &Content,
+        new: &ApproverSet,
+        now: Timestamp,
+    ) -> Result<(), GovernanceError> {
         let assessed = self.source.assess(content).map_err(GovernanceError::Invalid)?;
         if assessed.rules != change.rules || assessed.governed != change.governed {
             let why = "what it holds is read otherwise than when it was proposed: propose it again";
@@ -379,6 +388,9 @@ impl Governor {
             if change.kind == Kind::Keys && change.content != last.change.content {
                 return Err(GovernanceError::Invalid("a change of the approvers changes nothing else".to_owned()));
             }
+        }
+        if change.kind == Kind::Recovery {
+            self.check_recovery(change, &self.set_meant(change)?, now)?;
         }
         if change.kind != Kind::Keys && new != &self.approvers {
             return Err(GovernanceError::Invalid("other approvers are a change of their own".to_owned()));
@@ -450,7 +462,7 @@ impl Governor {
         let instance = self.instance();
         let (n, time) = (base_n.saturating_add(1), now.as_microsecond());
         let version = Version { n, prev, instance, time, by, exceptions, change, approvals };
-        let refers = [version.change.content, version.change.approvers, version.change.impact];
+        let refers = [version.change.content, recovery::means(&version.change), version.change.impact];
         let record = version.encode();
         let hash = Hash::of(&record);
         let kept = rollout.map(|rollout| rollout.encode());
@@ -473,7 +485,12 @@ impl Governor {
         self.last = Some(version.clone());
         (self.rollout, self.kept) = (rollout, kept);
         let unlisted = self.list_revocations().err();
-        Ok((version, self.head.write(head).err().or(unlisted)))
+        let trouble = self.head.write(head).err().or(unlisted);
+        // What was proposed for the version before waits for nothing any more. Where that cannot be written it is told from what it is, and written later.
+        if trouble.is_none() {
+            let _ = self.expire(now);
+        }
+        Ok((version, trouble))
     }
 }
 

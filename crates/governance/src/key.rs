@@ -8,6 +8,7 @@ use data_encoding::{BASE64, HEXLOWER};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{PrivatePkcs8KeyDer, SubjectPublicKeyInfoDer};
 
+use crate::encrypted;
 use crate::hash::Hash;
 
 /// Why a key cannot be used.
@@ -16,6 +17,17 @@ pub enum KeyError {
     /// It is no private key in PEM with PKCS #8 within.
     #[error("it is no private key for Ed25519 in the form of PKCS #8 and PEM (`-----BEGIN PRIVATE KEY-----`)")]
     Private,
+    /// It is encrypted.
+    #[error("it is encrypted, and its passphrase is needed")]
+    Encrypted,
+    /// It cannot be decrypted.
+    #[error("the passphrase is wrong, or the file is damaged")]
+    Passphrase,
+    /// It is encrypted in a way that is not read, or that would take too long.
+    #[error(
+        "it is encrypted otherwise than by PBES2 with AES and PBKDF2 (HMAC with SHA-2, at most 10,000,000 rounds) or scrypt (at most 256 MiB): `openssl pkcs8 -topk8 -v2 aes-256-cbc` makes such a key"
+    )]
+    Scheme,
     /// It is no public key in PEM.
     #[error("it is no public key for Ed25519 in PEM (`-----BEGIN PUBLIC KEY-----`)")]
     Public,
@@ -38,9 +50,20 @@ impl SigningKey {
     /// # Errors
     /// When it is none.
     pub fn from_pem(pem: &[u8]) -> Result<Self, KeyError> {
+        if encrypted::is_encrypted(pem) {
+            return Err(KeyError::Encrypted);
+        }
         let der = PrivatePkcs8KeyDer::from_pem_slice(pem).map_err(|_| KeyError::Private)?;
-        let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(der.secret_pkcs8_der());
-        pair.map(Self).map_err(|_| KeyError::Private)
+        Self::from_der(der.secret_pkcs8_der())
+    }
+
+    pub(crate) fn from_der(der: &[u8]) -> Result<Self, KeyError> {
+        Ed25519KeyPair::from_pkcs8_maybe_unchecked(der).map(Self).map_err(|_| KeyError::Private)
+    }
+
+    /// As PKCS #8 has it: whoever sees that can sign.
+    pub(crate) fn secret_der(&self) -> Result<Pkcs8V1Der<'_>, KeyError> {
+        self.0.as_der().map_err(|_| KeyError::NoRandomness)
     }
 
     /// Makes a key, and gives it in PEM, too.
@@ -49,9 +72,9 @@ impl SigningKey {
     /// When the system gives no random bytes.
     pub fn generate() -> Result<(Self, String), KeyError> {
         let pair = Ed25519KeyPair::generate().map_err(|_| KeyError::NoRandomness)?;
-        let der: Pkcs8V1Der<'_> = pair.as_der().map_err(|_| KeyError::NoRandomness)?;
-        let text = pem("PRIVATE KEY", der.as_ref());
-        Ok((Self(pair), text))
+        let key = Self(pair);
+        let text = pem("PRIVATE KEY", key.secret_der()?.as_ref());
+        Ok((key, text))
     }
 
     /// What verifies its signatures.

@@ -21,11 +21,13 @@ pub enum ChangeState {
     Rejected,
     /// Its time was over.
     Expired,
+    /// Another version became live than the one that it was to follow on.
+    Overtaken,
 }
 
 impl ChangeState {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Open, Self::Activated, Self::Rejected, Self::Expired];
+    pub const ALL: [Self; 5] = [Self::Open, Self::Activated, Self::Rejected, Self::Expired, Self::Overtaken];
 
     /// The word for it.
     pub const fn as_str(self) -> &'static str {
@@ -34,6 +36,7 @@ impl ChangeState {
             Self::Activated => "activated",
             Self::Rejected => "rejected",
             Self::Expired => "expired",
+            Self::Overtaken => "overtaken",
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::change::{Change, ChangeId, Rules};
 use crate::content::Content;
 use crate::hash::Hash;
 use crate::key::pem;
+use crate::recovery;
 use crate::version::Version;
 use crate::wire::{Malformed, Parser, Writer};
 
@@ -26,7 +27,7 @@ pub struct Request {
     pub content: Content,
     /// What is live; `None`: nothing was ever.
     pub base: Option<Base>,
-    /// The proposed approvers.
+    /// The proposed approvers; of a recovery those that there are once its delay is over.
     pub approvers: ApproverSet,
     /// The report on what was foreseen of its impact; empty where nobody looked.
     pub impact: Vec<u8>,
@@ -97,7 +98,7 @@ impl Request {
             }
         };
         base && impact == change.impact
-            && (self.content.hash(), self.approvers.hash()) == (change.content, change.approvers)
+            && (self.content.hash(), self.approvers.hash()) == (change.content, recovery::means(change))
     }
 
     /// What is demanded of a change now.

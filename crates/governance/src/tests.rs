@@ -7,5 +7,6 @@ mod exceptions;
 mod meanwhile;
 mod memory;
 mod properties;
+mod recoveries;
 mod restoring;
 mod rollouts;

@@ -8,9 +8,10 @@ use crate::approval::{Approval, Decision};
 use crate::approver::ApproverSet;
 use crate::change::{Change, Class, Kind, Rules};
 use crate::hash::Hash;
+use crate::recovery::{self, Recovery};
 
 /// Clocks of signers may be so far off.
-const SKEW: SignedDuration = SignedDuration::from_mins(5);
+pub(crate) const SKEW: SignedDuration = SignedDuration::from_mins(5);
 
 /// How many persons a change needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,12 +34,19 @@ impl Need {
         };
         let of_kind = match change.kind {
             Kind::Keys => rules.keys,
+            // By keys of its own, or by nobody: whoever asks here counts approvers, and needs as many as for what it does.
+            Kind::Recovery | Kind::Recovered | Kind::Veto => rules.keys.max(rules.loosen),
             Kind::Change | Kind::Rollback | Kind::Feed | Kind::Calibration | Kind::BreakGlass | Kind::Revert => 0,
         };
         // Who lowers the rules lowers what protects all the rest.
         let of_rules = if change.rules == *rules { 0 } else { rules.keys.max(rules.loosen) };
         let old = usize::from(of_class.max(of_kind).max(of_rules)).max(1);
         Self { old, new: if change.kind == Kind::Keys { usize::from(rules.keys).max(1) } else { 0 } }
+    }
+
+    /// What a recovery needs: so many holders of recovery keys, and nobody who approves.
+    pub fn of_recovery(recovery: &Recovery) -> Self {
+        Self { old: usize::from(recovery.quorum).max(1), new: 0 }
     }
 
     /// The same of one that changes another part of what `[governance]` says: the steps, by what a version is taken back, how long glass is broken.
@@ -100,6 +108,15 @@ impl Count {
     ) -> Self {
         let mut count = Self::default();
         for approval in approvals.iter().filter(|approval| approval.is_valid(instance, change)) {
+            // No approver can say yes to it, and no recovery key to anything else.
+            if change.kind == Kind::Recovery {
+                match recovery::voice(change, approval, old, now) {
+                    Some((holder, Decision::Approve)) => count.old.insert(holder),
+                    Some((person, Decision::Reject)) => count.rejected.insert(person),
+                    None => false,
+                };
+                continue;
+            }
             if let Some(person) = person(change, approval, old, now) {
                 match approval.decision {
                     Decision::Approve => count.old.insert(person),

@@ -18,6 +18,8 @@ use crate::schema;
 
 /// The latest time of day that was noted, in the table `kept`.
 const SEEN: &str = "power_seen";
+/// That there is a file beside the store, so that it is told where somebody removes it.
+pub(crate) const ANCHORED: &str = "power_anchored";
 
 /// The log in a store.
 #[derive(Debug)]
@@ -26,6 +28,8 @@ pub struct PowerLog {
     anchor: PowerAnchorFile,
     /// No gateway opens it while it is looked at.
     _lock: Option<Lock>,
+    /// Whoever may say so takes the rows as they are: a file that was removed is made again by what is appended.
+    takes: bool,
 }
 
 impl PowerLog {
@@ -43,7 +47,15 @@ impl PowerLog {
             Ok(db)
         };
         let db = open().map_err(|trouble: Trouble| StoreError { path: settings.path.clone(), trouble })?;
-        Ok(Self { db, anchor: PowerAnchorFile::beside(&settings.path), _lock: None })
+        Ok(Self { db, anchor: PowerAnchorFile::beside(&settings.path), _lock: None, takes: false })
+    }
+
+    /// The same for whoever takes the rows as they are: what is appended makes a file beside the store that was removed again.
+    ///
+    /// # Errors
+    /// A file that cannot be used.
+    pub fn open_to_take(settings: &Settings) -> Result<Self, StoreError> {
+        Ok(Self { takes: true, ..Self::open(settings)? })
     }
 
     /// Opens the log to look at it: nothing is written, neither to the store nor beside it.
@@ -53,7 +65,7 @@ impl PowerLog {
     pub fn look(settings: &Settings) -> Result<Self, StoreError> {
         let opened = looking::open(&settings.path);
         let (db, lock) = opened.map_err(|trouble| StoreError { path: settings.path.clone(), trouble })?;
-        Ok(Self { db, anchor: PowerAnchorFile::beside(&settings.path), _lock: lock })
+        Ok(Self { db, anchor: PowerAnchorFile::beside(&settings.path), _lock: lock, takes: false })
     }
 
     /// Opens the log to read it, for whoever has the store open already: nothing is written. It asks for no lock, since one of its own process would keep it
@@ -64,7 +76,7 @@ impl PowerLog {
     pub fn read(settings: &Settings) -> Result<Self, StoreError> {
         let db = looking::shared(&settings.path);
         let db = db.map_err(|trouble| StoreError { path: settings.path.clone(), trouble })?;
-        Ok(Self { db, anchor: PowerAnchorFile::beside(&settings.path), _lock: None })
+        Ok(Self { db, anchor: PowerAnchorFile::beside(&settings.path), _lock: None, takes: false })
     }
 
     /// Takes the rows as they are: what is beside the store knows them from now on. Says whether it knew something else before. `anew`: only where it knows
@@ -77,18 +89,37 @@ impl PowerLog {
         let known = anchor.read().map_err(unwritten);
         // What cannot be read may know that the rows are others.
         let known = if anew { Ok(known?) } else { known };
-        if anew && known.as_ref().is_ok_and(Option::is_some) {
+        let is_noted = kept(&transaction, ANCHORED).map_err(failed)?.is_some();
+        let is_there = known.as_ref().is_ok_and(Option::is_some);
+        // Somebody has removed it: whoever reads the log says so.
+        if anew && is_noted && !is_there {
             return Ok(false);
         }
         let end = last(&transaction)?;
-        let is_other = match &known {
-            Ok(known) => known.is_some_and(|known| !known.holds(end)),
-            Err(_) => true,
-        };
-        if is_other || known.is_ok_and(|known| known.is_none()) {
+        let is_other = !anew
+            && match &known {
+                Ok(Some(known)) => !known.holds(end),
+                Ok(None) => is_noted,
+                Err(_) => true,
+            };
+        if is_other || !is_there {
             anchor.write(PowerAnchor::at(end)).map_err(unwritten)?;
         }
+        if !is_noted {
+            note_anchored(&transaction)?;
+            transaction.commit().map_err(failed)?;
+        }
         Ok(is_other)
+    }
+
+    /// The store comes from a backup, and is to take the place of another one, whose file beside it goes: what is in it is taken as it is once.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn without_anchor(settings: &Settings) -> Result<(), StoreError> {
+        let log = Self::open(settings)?;
+        let forgotten = log.db.execute("DELETE FROM kept WHERE name = ?1", [ANCHORED]);
+        forgotten.map(drop).map_err(|error| StoreError { path: settings.path.clone(), trouble: error.into() })
     }
 
     /// Whoever has begun is alone with the rows and with what is beside them.
@@ -103,12 +134,19 @@ impl PowerLog {
         let numbered = || (n..).zip(records);
         let Some((next, record)) = numbered().last() else { return Ok(()) };
         let next = (next, Hash::of(record));
+        let takes = self.takes;
         let (transaction, anchor) = self.begin()?;
         let known = last(&transaction)?;
         if known.0.checked_add(1) != Some(n) {
             return Err(LedgerError::Conflict);
         }
+        if !takes && matches!(anchor.read(), Ok(None)) && kept(&transaction, ANCHORED).map_err(failed)?.is_some() {
+            return Err(LedgerError::Failed(
+                "the file beside it that says how far the log of temporary power has come was removed".to_owned(),
+            ));
+        }
         anchor.write(PowerAnchor { known, next }).map_err(unwritten)?;
+        note_anchored(&transaction)?;
         for (n, record) in numbered() {
             insert(&transaction, n, record)?;
         }
@@ -126,6 +164,10 @@ impl PowerLog {
         }
         Ok(())
     }
+}
+
+fn note_anchored(transaction: &Transaction<'_>) -> Result<(), LedgerError> {
+    keep(transaction, ANCHORED, 1).map_err(failed)
 }
 
 /// Where the log ends.
@@ -173,7 +215,10 @@ impl PowerLedger for PowerLog {
     }
 
     fn anchor(&self) -> Result<Option<PowerAnchor>, LedgerError> {
-        self.anchor.read().map_err(unwritten)
+        match self.anchor.read().map_err(unwritten)? {
+            None if kept(&self.db, ANCHORED).map_err(failed)?.is_some() => Ok(Some(PowerAnchor::LOST)),
+            known => Ok(known),
+        }
     }
 
     fn seen(&self) -> Result<Option<i64>, LedgerError> {
@@ -405,9 +450,26 @@ mod tests {
         std::fs::write(beside.path(), "torn").unwrap();
         assert!(log.take_as_it_is(true).is_err());
         assert_eq!(std::fs::read_to_string(beside.path()).unwrap(), "torn");
+        std::fs::write(beside.path(), "").unwrap();
+        // Finding of 2026-11: whoever removed it by hand had the log taken without a word, also with rows taken away.
+        beside.forget().unwrap();
+        assert!(!log.take_as_it_is(true).unwrap());
+        assert!(beside.read().unwrap().is_none());
+        assert!(open().unwrap_err().to_string().contains("somebody has removed it"));
+        assert!(
+            book.catch_up().unwrap_err().to_string().contains("somebody has removed it"),
+            "while a gateway runs, too"
+        );
+        let refused = log.append(5, &[entry.encode()]).unwrap_err().to_string();
+        assert!(refused.contains("was removed") && beside.read().unwrap().is_none(), "{refused}");
+        assert!(log.take_as_it_is(false).unwrap(), "whoever may say so");
+        open().unwrap();
+        // A store from before there was such a file, and one that comes from a backup.
+        PowerLog::without_anchor(&settings).unwrap();
         beside.forget().unwrap();
         assert!(!log.take_as_it_is(true).unwrap());
         assert!(beside.read().unwrap().is_some());
+        open().unwrap();
     }
 
     #[test]

@@ -34,6 +34,8 @@ pub struct Versions {
 const MAX_BLOB: u64 = (MAX_CONTENT as u64) + (1 << 20);
 /// Blobs altogether as they are stored: beyond it nothing new is taken.
 const MAX_STORED: i64 = 8 << 30;
+/// Of those that were overtaken the files of so many are kept, so that they can be proposed again.
+const AGAIN: i64 = 16;
 /// Proposals that ended and are still shown.
 const ENDED: i64 = 1_000;
 /// Pages copied at a time, and the pause for others between.
@@ -93,6 +95,8 @@ impl Versions {
         Backup::new(&self.db, &mut copy)?.run_to_completion(PAGES, PAUSE, None)?;
         // One file alone, without a log beside it.
         copy.query_row("PRAGMA journal_mode = DELETE", [], |row| row.get::<_, String>(0))?;
+        // Nor is there anything else beside it, which nobody has removed.
+        copy.execute("DELETE FROM kept WHERE name = ?1", [crate::power::ANCHORED])?;
         copy.close().map_err(|(_, error)| Trouble::from(error))
     }
 
@@ -157,6 +161,7 @@ fn number(state: ChangeState) -> i64 {
         ChangeState::Activated => 1,
         ChangeState::Rejected => 2,
         ChangeState::Expired => 3,
+        ChangeState::Overtaken => 4,
     }
 }
 
@@ -318,8 +323,9 @@ fn forget_ended(transaction: &Connection) -> rusqlite::Result<()> {
     transaction.execute(
         "DELETE FROM blob WHERE hash NOT IN (SELECT content FROM version UNION SELECT approvers FROM version \
          UNION SELECT impact FROM version UNION SELECT content FROM change WHERE state = 0 \
+         UNION SELECT content FROM (SELECT content FROM change WHERE state = 4 ORDER BY place DESC LIMIT ?1) \
          UNION SELECT approvers FROM change WHERE state = 0 UNION SELECT impact FROM change WHERE state = 0)",
-        [],
+        [AGAIN],
     )?;
     Ok(())
 }

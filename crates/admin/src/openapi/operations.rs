@@ -241,6 +241,8 @@ pub(super) const OPERATIONS: &[Operation] = &[
     governed("/v1/govern/approvers", "The approvers."),
     governed("/v1/govern/approver_add", "Proposes a key of an approver."),
     governed("/v1/govern/approver_revoke", "Proposes to revoke keys of an approver."),
+    governed("/v1/govern/approver_recovery", "Proposes the keys by which approvers' keys can be replaced, or none."),
+    governed("/v1/govern/approver_recover", "Proposes other keys for approvers who have lost theirs."),
     governed("/v1/govern/init", "Begins governance."),
     lent("/v1/access/list", "What is in force and what waits, and which assignments are eligible."),
     lent("/v1/access/show", "One of them, with what has to be signed."),

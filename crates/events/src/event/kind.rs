@@ -126,6 +126,8 @@ event_kinds! {
     AdminRevokeLift, "admin.revoke_lift", Medium;
     /// The files on the disk are not what was approved: what was approved stays in force.
     PolicyTampered, "policy.tampered", Critical;
+    /// Keys of approvers are to be replaced by whoever holds recovery keys: that has begun, was refused by an approver, or is done.
+    GovernanceRecovery, "governance.recovery", Critical;
     /// A version that comes into force step by step has begun a step, or is in force for everybody.
     PolicyRollout, "policy.rollout", Low;
     /// Such a version denied too much, and was taken back: the one before it is live again, as a new one.

@@ -10,7 +10,7 @@ use portcullis_governance::power::PowerAnchorFile;
 use portcullis_governance::{
     Anchor, Approval, Governor, Head, HeadFile, HeadPlace as _, Request, Revived, RevokedKeys,
 };
-use portcullis_store::{Lock, LockError, Versions, end_all_power};
+use portcullis_store::{Lock, LockError, PowerLog, Versions, end_all_power};
 
 use super::returning::report;
 use super::{BackingUpError, Checked, FEEDS, STORE, check, head_of, lists, open, scratch};
@@ -403,6 +403,7 @@ fn put_in_place(
     };
     // They know the store that is laid aside. The one that takes its place is another one, and they are written anew at the next start.
     HeadFile::beside(store).forget_steps()?;
+    PowerLog::without_anchor(&portcullis_store::Settings { path: restored.clone() })?;
     let anchor = PowerAnchorFile::beside(store);
     anchor.forget().map_err(BackingUpError::io(anchor.path()))?;
     let now = Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();

@@ -9,7 +9,7 @@ use data_encoding::BASE64;
 use jiff::{SignedDuration, Timestamp};
 use portcullis_admin::access::{Access, Activation, Answer, BreakGlass, Eligible, Granting, Power, Requesting, Seal};
 use portcullis_governance::power::{Act, Breaking, Entry, PowerKind, Statement, Word};
-use portcullis_governance::{Decision, Hash, SigningKey};
+use portcullis_governance::{Decision, Hash};
 use portcullis_policy::Lent;
 use portcullis_store::Settings;
 
@@ -19,7 +19,7 @@ use crate::cli::args::{
     AccessActivateArgs, AccessArgs, AccessBreakGlassArgs, AccessCommand, AccessGrantArgs, AccessRequestArgs,
     AccessSealArgs, AccessSignBreakGlassArgs, Format, Global, OfflineArgs,
 };
-use crate::cli::governing::{read, signing_key, write};
+use crate::cli::governing::{key_in, read, signing_key, write};
 use crate::cli::live::{ask, ask_or_look_unless, fail, show};
 use crate::cli::output::{answer_text, remark};
 use crate::exit::Exit;
@@ -238,8 +238,7 @@ fn signed(global: &Global, id: u64, file: &Path, doing: &str) -> Result<String, 
         fail(global, &what.to_string());
         Exit::Negative
     };
-    let key = SigningKey::from_pem(read(global, file)?.as_bytes())
-        .map_err(|error| wrong(&format!("{}: {error}", file.display())))?;
+    let key = key_in(global, file, Exit::Negative)?;
     let wanted = Access::Show { id };
     let shown: Answer = ask(global, async |client| client.ask_for_all(&wanted).await)?;
     let record = shown.access.first().and_then(|power| BASE64.decode(power.record.as_bytes()).ok());

@@ -85,6 +85,9 @@ pub(crate) struct Global {
     /// The authority that has signed the certificate of `--admin`, in PEM; left out, those that this system believes
     #[arg(long, global = true, value_name = "FILE", requires = "admin")]
     pub(crate) admin_ca: Option<PathBuf>,
+    /// The passphrase of an approver's private key that is encrypted, or that is made: its first line; `-`: of standard input. Left out, the terminal asks
+    #[arg(long, global = true, value_name = "FILE", env = "PORTCULLIS_PASSPHRASE_FILE")]
+    pub(crate) passphrase_file: Option<PathBuf>,
     /// How answers are written
     #[arg(short, long, global = true, value_enum, default_value_t = Format::Human)]
     pub(crate) output: Format,

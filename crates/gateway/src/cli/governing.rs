@@ -1,6 +1,7 @@
 //! `policy`, `approver` and `governance`, as far as they are about versions: the running gateway is asked, or the store where none runs.
 
 mod effects;
+mod keys;
 mod review;
 mod words;
 
@@ -11,25 +12,22 @@ use jiff::Timestamp;
 use portcullis_admin::ClientError;
 use portcullis_admin::govern::{Answer, Author, Governed, NewApprover, Proposed};
 use portcullis_config::{Loaded, ProcessEnvironment, load, store_place};
-use portcullis_governance::{
-    Approval, Class, Content, Decision, Governor, HeadFile, Kind, Request, SigningKey, armored_approval,
-};
+use portcullis_governance::{Approval, Class, Content, Decision, Governor, HeadFile, Kind, Request, armored_approval};
 use portcullis_store::Versions;
 
 use crate::answers::terminal::safe;
 use crate::cli::args::{
-    ApproverCommand, ApproverKeyArgs, AuthorArgs, Format, Global, GovernanceCommand, Named, PolicyApproveArgs,
+    ApproverCommand, ApproverKeyArgs, AuthorArgs, Global, GovernanceCommand, Named, PolicyApproveArgs,
     PolicyProposeArgs, PolicyRollbackArgs, PolicyShowArgs, PolicySignArgs,
 };
 use crate::cli::check::is_policy;
 use crate::cli::configuration::show as show_report;
 use crate::cli::live::{exit_of, fail, show, try_ask};
-use crate::cli::output::{answer, answer_text, remark};
+use crate::cli::output::{answer_text, remark};
 use crate::exit::Exit;
 use crate::governing::{Governing, GoverningError, Offline, Weight, Who, content_of, load_sealed};
 
-/// Who can read a private key can sign with it.
-const PRIVATE: u32 = 0o600;
+pub(crate) use keys::{key_in, signing_key};
 
 /// Asks the running gateway, or does it on the store.
 pub(crate) fn asked(global: &Global, wanted: Governed) -> Result<Answer, Exit> {
@@ -180,8 +178,8 @@ pub(crate) fn verify(global: &Global) -> Result<Exit, Exit> {
 pub(crate) fn propose(global: &Global, args: &PolicyProposeArgs) -> Result<Exit, Exit> {
     let by = author(&args.by);
     let proposed = match &args.file {
-        None => Proposed { policy: None, files: None, by },
-        Some(file) if is_policy(file) => Proposed { policy: Some(read(global, file)?), files: None, by },
+        None => Proposed { policy: None, files: None, again: args.again.clone(), by },
+        Some(file) if is_policy(file) => Proposed { policy: Some(read(global, file)?), files: None, again: None, by },
         Some(file) => {
             let loaded = load(file, &ProcessEnvironment).map_err(|report| {
                 show_report(&report, global);
@@ -190,7 +188,7 @@ pub(crate) fn propose(global: &Global, args: &PolicyProposeArgs) -> Result<Exit,
             let files = content_of(&loaded).files.into_iter();
             let files =
                 files.map(|(name, bytes)| portcullis_admin::govern::File { name, content: BASE64.encode(&bytes) });
-            Proposed { policy: None, files: Some(files.collect()), by }
+            Proposed { policy: None, files: Some(files.collect()), again: None, by }
         }
     };
     told(global, Governed::Propose(proposed))
@@ -343,12 +341,21 @@ pub(crate) fn approver(global: &Global, command: &ApproverCommand) -> Result<Exi
             show(global, &done, || words::of_approvers(&done));
             Ok(Exit::Success)
         }
-        ApproverCommand::Keygen { out } => keygen(global, out),
+        ApproverCommand::Keygen { out, passphrase } => keys::keygen(global, out, *passphrase),
         ApproverCommand::Add { approver, by } => {
             told(global, Governed::ApproverAdd { approver: new_approver(global, approver)?, by: author(by) })
         }
         ApproverCommand::Revoke { person, key, by } => {
             told(global, Governed::ApproverRevoke { person: person.clone(), key: key.clone(), by: author(by) })
+        }
+        ApproverCommand::Recovery { keys, quorum, delay, none: _, by } => {
+            let keys = keys.iter().map(|text| named_key(global, text)).collect::<Result<_, _>>()?;
+            let (quorum, delay_s) = (*quorum, delay.as_secs());
+            told(global, Governed::ApproverRecovery { quorum, delay_s, keys, by: author(by) })
+        }
+        ApproverCommand::Recover { keys, by } => {
+            let keys = keys.iter().map(|text| named_key(global, text)).collect::<Result<_, _>>()?;
+            told(global, Governed::ApproverRecover { keys, by: author(by) })
         }
     }
 }
@@ -368,31 +375,6 @@ pub(crate) fn governance(global: &Global, command: &GovernanceCommand) -> Result
     }
 }
 
-/// The private key is never printed: who reads the screen could sign.
-fn keygen(global: &Global, out: &Path) -> Result<Exit, Exit> {
-    let (key, private) = SigningKey::generate().map_err(|error| {
-        fail(global, &error.to_string());
-        Exit::Internal
-    })?;
-    write(global, out, private.as_bytes(), PRIVATE)?;
-    let public = key.public();
-    match global.output {
-        Format::Human => {
-            answer(public.to_pem().trim_end());
-            remark(&format!(
-                "{} is the private key {}: for its owner alone, on a machine of their own",
-                out.display(),
-                public.id()
-            ));
-        }
-        Format::Json | Format::Jsonl => {
-            let value = serde_json::json!({ "file": out.display().to_string(), "id": public.id(), "public_key": public.to_pem() });
-            answer(&value.to_string());
-        }
-    }
-    Ok(Exit::Success)
-}
-
 /// `alice=alice.pub`, or `alice,unix:al=alice.pub`.
 fn named_approver(global: &Global, text: &str) -> Result<NewApprover, Exit> {
     let Some((names, file)) = text.split_once('=') else {
@@ -404,6 +386,15 @@ fn named_approver(global: &Global, text: &str) -> Result<NewApprover, Exit> {
     Ok(NewApprover { person, aliases: names.collect(), key: read(global, Path::new(file))? })
 }
 
+/// `ana=ana.pub`: whose key it is, or who holds it.
+fn named_key(global: &Global, text: &str) -> Result<NewApprover, Exit> {
+    let Some((person, file)) = text.split_once('=') else {
+        fail(global, "--key: expected a name and a file, such as ana=ana.pub");
+        return Err(Exit::Usage);
+    };
+    Ok(NewApprover { person: person.to_owned(), aliases: Vec::new(), key: read(global, Path::new(file))? })
+}
+
 fn new_approver(global: &Global, args: &ApproverKeyArgs) -> Result<NewApprover, Exit> {
     Ok(NewApprover { person: args.person.clone(), aliases: args.aliases.clone(), key: read(global, &args.key)? })
 }
@@ -412,14 +403,6 @@ fn parsed(global: &Global, text: &str) -> Result<Request, Exit> {
     Request::from_armored(text).map_err(|error| {
         fail(global, &format!("the request: {error}"));
         Exit::Negative
-    })
-}
-
-pub(crate) fn signing_key(global: &Global, file: &Path) -> Result<SigningKey, Exit> {
-    let pem = read(global, file)?;
-    SigningKey::from_pem(pem.as_bytes()).map_err(|error| {
-        fail(global, &format!("{}: {error}", file.display()));
-        Exit::Usage
     })
 }
 

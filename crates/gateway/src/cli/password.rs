@@ -13,12 +13,18 @@ pub(crate) fn read_password() -> Result<String, String> {
     if !io::stdin().is_terminal() {
         return read_line();
     }
-    let first = ask("Password: ")?;
+    read_new("Password: ")
+}
+
+/// What is typed twice, without showing it. Where there is no terminal that fails.
+pub(crate) fn read_new(prompt: &str) -> Result<String, String> {
+    let first = ask(prompt)?;
     let second = ask("Once more: ")?;
     if first == second { Ok(first) } else { Err("the two are not the same".to_owned()) }
 }
 
-fn ask(prompt: &str) -> Result<String, String> {
+/// What is typed, without showing it.
+pub(crate) fn ask(prompt: &str) -> Result<String, String> {
     let mut terminal = io::stderr().lock();
     // Nothing is lost where the prompt cannot be shown.
     let _ = write!(terminal, "{prompt}").and_then(|()| terminal.flush());
@@ -51,7 +57,8 @@ impl Drop for Hidden {
     }
 }
 
-fn read_line() -> Result<String, String> {
+/// A line of standard input.
+pub(crate) fn read_line() -> Result<String, String> {
     let mut line = String::new();
     let mut input = io::Read::take(io::stdin().lock(), MOST_BYTES);
     input.read_line(&mut line).map_err(|error| format!("the password cannot be read: {error}"))?;

@@ -8,6 +8,7 @@ use portcullis_admin::Peer;
 use portcullis_admin::api::Problem;
 use portcullis_admin::govern::{Answer as GovernAnswer, Governed};
 use portcullis_config::Loaded;
+use portcullis_events::EventKind;
 use tokio::sync::oneshot;
 
 use super::{Operated, Order, preview, problem};
@@ -32,6 +33,10 @@ impl Foresight for Kept {
     fn watches(&self) -> bool {
         self.0.insight().is_some()
     }
+
+    fn tells(&self) -> bool {
+        true
+    }
 }
 
 /// Says also what the data plane goes by.
@@ -53,6 +58,10 @@ pub(super) async fn perform(operated: &Operated, peer: &Peer, wanted: Governed) 
     let performed =
         tokio::task::spawn_blocking(move || governing.perform(wanted, &who, &foresight, Timestamp::now())).await;
     let performed = performed.map_err(|error| problem(error.to_string()))?.map_err(problem)?;
+    if let Some(message) = performed.told {
+        tracing::error!("{message}");
+        operated.running.record(EventKind::GovernanceRecovery, message);
+    }
     let Some(n) = performed.activated else { return Ok(in_force(operated, performed.answer)) };
     let (answer, outcome) = oneshot::channel();
     let _ = operated.orders.try_send(Order::Reload(Why::Activated, Asked::by(names), answer));

@@ -50,6 +50,11 @@ impl Governing {
     ) -> Outcome {
         let at_once = how.at_once.map(one_line).transpose()?;
         let unseen = how.unseen.map(one_line).transpose()?;
+        let named = self.governor().find(id).ok();
+        let _ahead = self.read_ahead(named.as_slice());
+        if let Some(recovered) = self.recover(id, who, foresight, now)? {
+            return Ok(recovered);
+        }
         let id = self.governor().find(id).map_err(said)?;
         if let Some(rolling) = self.rollout().filter(|rolling| rolling.rollout.change == id) {
             return self.hurry(rolling.rollout.n, at_once.as_deref());
@@ -154,7 +159,12 @@ impl Governing {
         message
     }
 
-    fn activated(&self, version: &Version, mut message: String, trouble: Option<GovernanceError>) -> Performed {
+    pub(super) fn activated(
+        &self,
+        version: &Version,
+        mut message: String,
+        trouble: Option<GovernanceError>,
+    ) -> Performed {
         if let Some(error) = trouble {
             message.push_str(&format!("; it is in the store, but the head file does not know it: {error}"));
         }
@@ -168,7 +178,14 @@ impl Governing {
     fn steps_of(&self, change: &Change, before: &Content) -> Result<Stages, String> {
         let is_staged = match change.kind {
             Kind::Change | Kind::Rollback => change.base_n > 0 && change.class != Class::Neutral,
-            Kind::Feed | Kind::Calibration | Kind::BreakGlass | Kind::Keys | Kind::Revert => false,
+            Kind::Feed
+            | Kind::Calibration
+            | Kind::BreakGlass
+            | Kind::Keys
+            | Kind::Revert
+            | Kind::Recovery
+            | Kind::Recovered
+            | Kind::Veto => false,
         };
         if !is_staged {
             return Ok(Stages::default());

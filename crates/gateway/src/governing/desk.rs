@@ -8,11 +8,15 @@ use portcullis_admin::govern::{Answer, Author, File, Governed, NewApprover, Prop
 use portcullis_admin::{Operator, Peer, accounts, login};
 use portcullis_config::{GovernedKind, Loaded, ProcessEnvironment, load};
 use portcullis_governance::power::names_of_principal;
-use portcullis_governance::{ApproverSet, Change, Content, GovernanceError, Kind, PublicKey, Wish, parse_approval};
+use portcullis_governance::{
+    ApproverSet, Change, ChangeId, Content, GovernanceError, Kind, PublicKey, Wish, parse_approval,
+};
 
 use super::activating::How;
+use super::ahead::Ahead;
 use super::foresight::{self, Foresight};
 use super::going_back::{foreseen_in_words, no_way_back};
+use super::recovering::ONLY_SIGNED;
 use super::source::{content_of, in_a_line, load_sealed};
 use super::{Governing, shown};
 
@@ -72,6 +76,8 @@ pub(crate) struct Performed {
     pub(crate) answer: Answer,
     /// The version that is to be put in force now.
     pub(crate) activated: Option<u64>,
+    /// What became of a recovery of approvers' keys, which is an event of its own.
+    pub(crate) told: Option<String>,
 }
 
 pub(super) type Outcome = Result<Performed, String>;
@@ -110,6 +116,11 @@ impl Governing {
                 set.revoke(&person, key.as_deref(), now)?;
                 self.change_set(set, &by, who, foresight, now)
             }
+            Governed::ApproverRecovery { quorum, delay_s, keys, by } => {
+                let set = self.with_recovery((quorum, delay_s), &keys, now)?;
+                self.change_set(set, &by, who, foresight, now)
+            }
+            Governed::ApproverRecover { keys, by } => self.propose_recovery(&keys, &by, who, foresight, now),
             Governed::Init { approvers, by } => self.init(&approvers, &by, who, now),
         }
     }
@@ -121,13 +132,41 @@ impl Governing {
             message,
             live: standing.version.as_ref().map(|version| shown::live(version, &standing, rollout.as_ref())),
             approvers: standing.approvers.approvers.iter().map(shown::approver).collect(),
+            recovery: shown::recovery(&standing, self.governor().recovering().ok().flatten()),
             ..Answer::default()
         };
-        Performed { answer, activated: None }
+        Performed { answer, activated: None, told: None }
+    }
+
+    /// Has what is asked of these changes, and of what they are compared with, read before the governor is taken for that.
+    pub(super) fn read_ahead(&self, ids: &[ChangeId]) -> Ahead {
+        let contents: Vec<Content> = {
+            let governor = self.governor();
+            let proposed = ids.iter().filter_map(|id| governor.content_proposed(*id).ok());
+            proposed.chain(governor.live()).chain(governor.served().map(|(_, content)| content)).collect()
+        };
+        Ahead::of(&self.config, &contents)
+    }
+
+    /// Those that wait, where what they are is asked of their files.
+    fn open_changes(&self, now: Timestamp) -> Vec<ChangeId> {
+        let governor = self.governor();
+        if governor.standing().rules.keys > governor.standing().rules.loosen {
+            governor.waiting_changes(now).unwrap_or_default().into_iter().take(MOST_AHEAD).collect()
+        } else {
+            Vec::new()
+        }
+    }
+
+    /// The change that is named so, read ahead.
+    fn found(&self, id: &str) -> Result<(ChangeId, Ahead), String> {
+        let id = self.governor().find(id).map_err(said)?;
+        Ok((id, self.read_ahead(&[id])))
     }
 
     fn list(&self, most: u64, before: Option<u64>, now: Timestamp) -> Outcome {
         let mut performed = self.answer(String::new());
+        let _ahead = self.read_ahead(&self.open_changes(now));
         let governor = self.governor();
         let last = governor.n();
         let newest = before.map_or(last, |before| before.saturating_sub(1).min(last));
@@ -158,9 +197,10 @@ impl Governing {
 
     /// A change with its files, and all that an approver would sign.
     fn show_change(&self, id: &str, now: Timestamp) -> Outcome {
+        let (id, _ahead) = self.found(id)?;
         let (proposal, request) = {
             let governor = self.governor();
-            let proposal = governor.proposal(governor.find(id).map_err(said)?, now).map_err(said)?;
+            let proposal = governor.proposal(id, now).map_err(said)?;
             let request = governor.request(proposal.change.clone()).map_err(said)?;
             (proposal, request)
         };
@@ -198,9 +238,10 @@ impl Governing {
     }
 
     fn propose(&self, proposed: &Proposed, who: &Who, foresight: &dyn Foresight, now: Timestamp) -> Outcome {
-        let content = match (&proposed.policy, &proposed.files) {
-            (Some(policy), None) => self.with_policy(policy)?,
-            (None, Some(files)) => {
+        let content = match (&proposed.policy, &proposed.files, &proposed.again) {
+            (Some(policy), None, None) => self.with_policy(policy)?,
+            (None, None, Some(change)) => self.again(change, now)?,
+            (None, Some(files), None) => {
                 let decoded = files.iter().map(|file| {
                     let bytes =
                         BASE64.decode(file.content.as_bytes()).map_err(|error| format!("{}: {error}", file.name))?;
@@ -208,8 +249,8 @@ impl Governing {
                 });
                 self.all_read(Content { files: decoded.collect::<Result<_, _>>()? })?
             }
-            (None, None) => content_of(&self.on_disk()?),
-            (Some(_), Some(_)) => return Err("a policy or all files are proposed, not both".to_owned()),
+            (None, None, None) => content_of(&self.on_disk()?),
+            _ => return Err("a policy, all files or a change again is proposed: one of them".to_owned()),
         };
         let wish = self.wish(Kind::Change, content, &proposed.by, who)?;
         self.put(wish, foresight, now).map_err(said)
@@ -256,7 +297,9 @@ impl Governing {
         patience: Duration,
     ) -> Vec<u8> {
         let foreseen = match kind {
-            Kind::Keys => Err("the approvers alone change: no request is answered otherwise".to_owned()),
+            Kind::Keys | Kind::Recovery => {
+                Err("the approvers alone change: no request is answered otherwise".to_owned())
+            }
             // What cannot be read is refused in a moment, with the reason.
             _ => load_sealed(&self.config, content)
                 .map_err(|report| report.summary_line())
@@ -278,7 +321,12 @@ impl Governing {
         }
     }
 
-    fn put(&self, wish: Wish, foresight: &dyn Foresight, now: Timestamp) -> Result<Performed, GovernanceError> {
+    pub(super) fn put(
+        &self,
+        wish: Wish,
+        foresight: &dyn Foresight,
+        now: Timestamp,
+    ) -> Result<Performed, GovernanceError> {
         // Whoever takes a mistake back where nobody signs does not wait.
         let patience = if self.is_required() { PATIENCE } else { Duration::ZERO };
         let sent = Some(&wish.content).filter(|_| wish.restores == 0);
@@ -287,9 +335,13 @@ impl Governing {
             None => self.foresee(wish.kind, &wish.content, foresight, patience),
         };
         let wish = Wish { impact, ..wish };
+        let _ahead = (Ahead::of(&self.config, [&wish.content]), self.read_ahead(&[]));
         let change = self.governor().propose(&wish, now)?;
         let proposal = self.governor().proposal(change.id, now)?;
         let next = match proposal.need.old {
+            need if change.kind == Kind::Recovery => {
+                format!("{need} different holders of recovery keys have to sign, and then there is a delay")
+            }
             0 => "it can be activated".to_owned(),
             1 => "1 person other than the author has to approve".to_owned(),
             need => format!("{need} persons other than the author have to approve"),
@@ -366,9 +418,10 @@ impl Governing {
     }
 
     fn request(&self, id: &str, now: Timestamp) -> Outcome {
+        let (id, _ahead) = self.found(id)?;
         let request = {
             let governor = self.governor();
-            let proposal = governor.proposal(governor.find(id).map_err(said)?, now).map_err(said)?;
+            let proposal = governor.proposal(id, now).map_err(said)?;
             governor.request(proposal.change).map_err(said)?
         };
         let mut performed = self.answer(format!("change {}", request.change.id.short()));
@@ -378,12 +431,19 @@ impl Governing {
 
     fn approve(&self, approval: &str, now: Timestamp) -> Outcome {
         let (id, approval) = parse_approval(approval).map_err(|error| format!("the approval: {error}"))?;
+        let _ahead = self.read_ahead(&[id]);
+        if self.governor().is_recovering(id) {
+            return self.veto(&approval, now);
+        }
         let proposal = self.governor().approve(id, &approval, now).map_err(said)?;
         let person = {
             let standing = self.governor().standing();
             standing.approvers.owner(&approval.key).map(|(approver, _)| approver.person.clone())
         };
-        let person = person.unwrap_or_else(|| "a new approver".to_owned());
+        let person = person.unwrap_or_else(|| match proposal.change.kind {
+            Kind::Recovery => "a holder of a recovery key".to_owned(),
+            _ => "a new approver".to_owned(),
+        });
         let missing = match &proposal.missing {
             None => "it can be activated".to_owned(),
             Some(missing) => missing.to_string(),
@@ -398,9 +458,12 @@ impl Governing {
     }
 
     fn reject(&self, id: &str, reason: &str, who: &Who, now: Timestamp) -> Outcome {
+        let (id, _ahead) = self.found(id)?;
         let proposal = {
             let mut governor = self.governor();
-            let id = governor.find(id).map_err(said)?;
+            if governor.is_recovering(id) {
+                return Err(ONLY_SIGNED.to_owned());
+            }
             governor.reject(id, now).map_err(said)?
         };
         let mut performed =
@@ -462,6 +525,8 @@ impl Governing {
 
 /// What is signed is waited for so long, where another policy is being tried.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+/// Of changes that wait so many are read at once before a list of them: each may have many megabytes, and the others are read one after the other.
+const MOST_AHEAD: usize = 16;
 /// Versions that are listed at once.
 const MOST_LISTED: u64 = 10_000;
 
@@ -472,6 +537,7 @@ pub(super) fn said(error: GovernanceError) -> String {
 fn does(change: &Change) -> String {
     match change.kind {
         Kind::Keys => "changes the approvers".to_owned(),
+        Kind::Recovery => "replaces keys of approvers".to_owned(),
         _ => format!("({})", change.class.as_str()),
     }
 }

@@ -22,6 +22,11 @@ pub(crate) trait Foresight {
 
     /// Whether a version that is rolled out would be watched: from now on, or from the next start.
     fn watches(&self) -> bool;
+
+    /// Whether what happens is told by an event: a gateway runs.
+    fn tells(&self) -> bool {
+        false
+    }
 }
 
 /// Nobody: no gateway runs.

@@ -46,6 +46,8 @@ pub(super) struct Held<'g> {
 
 impl<'g> Held<'g> {
     pub(super) fn new(governor: MutexGuard<'g, Governor>, demanded: &'g ArcSwap<Demanded>) -> Self {
+        #[cfg(test)]
+        super::tests::beside::HELD.with(|held| held.set(held.get() + 1));
         Self { governor, demanded }
     }
 }
@@ -66,6 +68,8 @@ impl DerefMut for Held<'_> {
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
+        #[cfg(test)]
+        super::tests::beside::HELD.with(|held| held.set(held.get() - 1));
         if self.demanded.load().n != Some(self.governor.n()) {
             self.demanded.store(Arc::new(Demanded::of(&self.governor)));
         }

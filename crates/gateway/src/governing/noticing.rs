@@ -16,8 +16,14 @@ impl Governing {
         let (version, content, proposed) = {
             let governor = self.governor();
             let (version, content) = governor.served().ok()?;
-            let open = governor.proposals(Timestamp::now()).unwrap_or_default().into_iter();
-            let open = open.filter(|proposal| proposal.state == ChangeState::Open);
+            let now = Timestamp::now();
+            let open = governor.proposals(now).unwrap_or_default().into_iter();
+            // Who proposed it is known, and what was overtaken can be proposed again: for as long as it could have been approved.
+            let open = open.filter(|proposal| match proposal.state {
+                ChangeState::Open => true,
+                ChangeState::Overtaken => !proposal.change.has_expired(now),
+                ChangeState::Activated | ChangeState::Rejected | ChangeState::Expired => false,
+            });
             (version, content, open.map(|proposal| proposal.change.governed).collect::<Vec<_>>())
         };
         if let Ok(disk) = disk {

@@ -1,7 +1,9 @@
 //! Versions and proposals in the shapes of the control channel.
 
 use jiff::Timestamp;
-use portcullis_admin::govern::{Approver, Change, Key, Live, Rollout, Signed, Version};
+use portcullis_admin::govern::{
+    Approver, Change, Key, Live, Recovery, RecoveryBegun, RecoveryKey, Rollout, Signed, Version,
+};
 use portcullis_governance as governance;
 
 fn time(micros: i64) -> String {
@@ -41,7 +43,9 @@ pub(super) fn version(version: &governance::Version, standing: &governance::Stan
 /// Whose signature it is, as far as the key is known now.
 fn signed(approval: &governance::Approval, standing: &governance::Standing) -> Signed {
     let owner = standing.approvers.approvers.iter().find(|each| each.keys.iter().any(|key| key.public == approval.key));
-    Signed { person: owner.map(|each| each.person.clone()), key: approval.key.id(), time: time(approval.signed) }
+    let holder = || standing.approvers.recovery.as_ref()?.holder(&approval.key).map(|key| &key.holder);
+    let person = owner.map(|each| &each.person).or_else(holder).cloned();
+    Signed { person, key: approval.key.id(), time: time(approval.signed) }
 }
 
 /// The keys that signed: whose they were is said by the approvers of that time.
@@ -114,18 +118,39 @@ fn change(change: &governance::Change, state: &str) -> Change {
 }
 
 pub(super) fn proposal(proposal: &governance::Proposal) -> Change {
-    let state = if proposal.overtaken { "overtaken" } else { proposal.state.as_str() };
-    let overtaken = || "another version is live since: it has to be proposed again".to_owned();
+    let overtaken = || "another version is live since: `policy propose --again` proposes it for that one".to_owned();
     Change {
         approved: proposal.count.old.union(&proposal.count.new).cloned().collect(),
         need: proposal.need.old as u64,
         need_new: proposal.need.new as u64,
-        missing: match proposal.overtaken {
-            true => Some(overtaken()),
-            false => proposal.missing.as_ref().map(ToString::to_string),
+        missing: match proposal.state {
+            governance::ChangeState::Overtaken => Some(overtaken()),
+            _ => proposal.missing.as_ref().map(ToString::to_string),
         },
-        ..change(&proposal.change, state)
+        ..change(&proposal.change, proposal.state.as_str())
     }
+}
+
+pub(super) fn recovery(standing: &governance::Standing, begun: Option<governance::Recovering>) -> Option<Recovery> {
+    let recovery = standing.approvers.recovery.as_ref()?;
+    let change = standing.version.as_ref().map(|version| version.change.id.to_string());
+    let key = |key: &governance::RecoveryKey| RecoveryKey {
+        holder: key.holder.clone(),
+        id: key.public.id(),
+        added: time(key.added),
+    };
+    Some(Recovery {
+        quorum: recovery.quorum,
+        delay_s: recovery.delay_s,
+        keys: recovery.keys.iter().map(key).collect(),
+        begun: begun.zip(change).map(|(begun, change)| RecoveryBegun {
+            n: begun.n,
+            change,
+            persons: begun.persons,
+            due: time(begun.due),
+            lapses: time(begun.lapses),
+        }),
+    })
 }
 
 pub(super) fn approver(approver: &governance::Approver) -> Approver {

@@ -10,6 +10,8 @@ use portcullis_governance::{Assessed, Class, Content, Hash, PolicySource};
 use portcullis_identity::settings::ApiKeyRecord;
 use portcullis_policy::{DiffBounds, Effect, compare};
 
+use super::ahead::read;
+
 /// Reads contents as the gateway that runs on this file would.
 pub(crate) struct Source {
     pub(crate) config: PathBuf,
@@ -69,9 +71,10 @@ pub(crate) fn in_a_line(report: &Report) -> String {
 
 impl PolicySource for Source {
     fn assess(&self, content: &Content) -> Result<Assessed, String> {
-        let loaded = load_sealed(&self.config, content).map_err(|report| in_a_line(&report))?;
+        let read = read(&self.config, content);
+        let loaded = read.as_ref().as_ref().map_err(Clone::clone)?;
         // All that is read: the rest would come from the disk, where nobody approves it.
-        if let Some(name) = content_of(&loaded).files.keys().find(|name| !content.files.contains_key(*name)) {
+        if let Some(name) = content_of(loaded).files.keys().find(|name| !content.files.contains_key(*name)) {
             return Err(format!("`{name}` is read, and is not among the files of the change: propose it with them"));
         }
         Ok(Assessed { rules: loaded.governance, governed: Hash(loaded.governed.digest) })
@@ -82,26 +85,27 @@ impl PolicySource for Source {
     }
 
     fn is_still(&self, content: &Content, governed: Hash) -> bool {
-        load_sealed(&self.config, content).is_ok_and(|loaded| loaded.governed.is(&governed.0))
+        read(&self.config, content).as_ref().as_ref().is_ok_and(|loaded| loaded.governed.is(&governed.0))
     }
 
     fn binds_values(&self, content: &Content, governed: Hash) -> bool {
-        load_sealed(&self.config, content).is_ok_and(|loaded| {
+        read(&self.config, content).as_ref().as_ref().is_ok_and(|loaded| {
             let governed_by = &loaded.governed;
             governed_by.variables.is_empty() || governed_by.written != governed.0
         })
     }
 
     fn governance(&self, content: &Content) -> Result<Hash, String> {
-        let loaded = load_sealed(&self.config, content).map_err(|report| in_a_line(&report))?;
+        let read = read(&self.config, content);
+        let loaded = read.as_ref().as_ref().map_err(Clone::clone)?;
         // With the values of variables, as far as they make other steps.
         Ok(Hash::of(format!("{:?} {:?}", loaded.governed.governance, loaded.stages).as_bytes()))
     }
 
     fn class_at(&self, before: &Content, after: &Content, time: Timestamp) -> Class {
-        let loaded = |content| load_sealed(&self.config, content);
-        let (Ok(before), Ok(after)) = (loaded(before), loaded(after)) else { return Class::Mixed };
-        class_of_at(&before, &after, &DiffBounds::default(), time)
+        let (before, after) = (read(&self.config, before), read(&self.config, after));
+        let (Ok(before), Ok(after)) = (before.as_ref(), after.as_ref()) else { return Class::Mixed };
+        class_of_at(before, after, &DiffBounds::default(), time)
     }
 }
 

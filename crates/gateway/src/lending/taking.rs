@@ -7,7 +7,10 @@ use std::path::Path;
 use jiff::Timestamp;
 use portcullis_admin::access::Answer;
 use portcullis_events::{Answer as Decided, EventKind};
-use portcullis_governance::power::{Demands, Limits, Power, PowerBook, PowerLedger as _, PowerState, Taken, TakenFile};
+use portcullis_governance::Hash;
+use portcullis_governance::power::{
+    Demands, Limits, Power, PowerAnchor, PowerBook, PowerLedger as _, PowerState, Taken, TakenFile,
+};
 use portcullis_store::{PowerLog, Settings};
 
 use super::holding::{Holding, NotHeld};
@@ -45,7 +48,7 @@ pub(crate) fn take(
     if governing.loosen() == 0 {
         return Err(refused("nothing has to be approved here: a start takes the log of temporary power as it is"));
     }
-    let open = || PowerLog::open(store).map_err(refused);
+    let open = || PowerLog::open_to_take(store).map_err(refused);
     let log = open()?;
     let anchor = log.anchor();
     let mut book = PowerBook::read_rows(Box::new(log), Limits::default()).map_err(refused)?;
@@ -53,12 +56,16 @@ pub(crate) fn take(
         Ok(None) => {
             return Err(refused("no file beside the store says how far the log had come: a start takes it as it is"));
         }
+        // It was removed, and knows none.
+        Ok(Some(anchor)) if *anchor == PowerAnchor::LOST => None,
         Ok(Some(anchor)) => Some(anchor),
         // Then it knows nothing: all of it is held to its signatures, and ended.
         Err(_) => None,
     };
     let unknown = book.unknown_to(known).map_err(refused)?.map_err(refused)?;
-    let Some(last) = unknown.last().map(|entry| (entry.n, entry.hash())) else {
+    let is_lost = anchor.as_ref().is_ok_and(|anchor| *anchor == Some(PowerAnchor::LOST));
+    let nothing = is_lost.then_some((0, Hash::NONE));
+    let Some(last) = unknown.last().map(|entry| (entry.n, entry.hash())).or(nothing) else {
         return Err(refused("the file beside the store knows all of the log: there is nothing to take"));
     };
     let demands = governing.demands().ok_or_else(|| refused("nothing has to be approved here"))?;

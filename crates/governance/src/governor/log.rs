@@ -10,6 +10,7 @@ use crate::error::GovernanceError;
 use crate::hash::Hash;
 use crate::head::{Head, HeadPlace};
 use crate::ledger::Ledger;
+use crate::recovery;
 use crate::request::{Base, Request};
 use crate::steps::Steps;
 use crate::threshold::{Count, Need};
@@ -297,7 +298,7 @@ impl Governor {
             instance: self.instance(),
             content: self.content_of_change(&change)?,
             base,
-            approvers: self.set_of(&change)?,
+            approvers: self.set_meant(&change)?,
             impact: self.impact_of(&change)?,
             change,
         })
@@ -319,6 +320,11 @@ impl Governor {
         self.set_of(change)
     }
 
+    /// The approvers that a change leads to: of a recovery once its delay is over, else at once.
+    pub(super) fn set_meant(&self, change: &Change) -> Result<ApproverSet, GovernanceError> {
+        if change.recovers.is_none() { self.set_of(change) } else { self.decoded_set(change.recovers) }
+    }
+
     /// The approvers after a change.
     pub(super) fn set_of(&self, change: &Change) -> Result<ApproverSet, GovernanceError> {
         if change.approvers.is_none() {
@@ -327,7 +333,11 @@ impl Governor {
         if change.approvers == self.approvers.hash() {
             return Ok(self.approvers.clone());
         }
-        let bytes = self.blob(change.approvers)?;
+        self.decoded_set(change.approvers)
+    }
+
+    fn decoded_set(&self, hash: Hash) -> Result<ApproverSet, GovernanceError> {
+        let bytes = self.blob(hash)?;
         ApproverSet::decode(&bytes).map_err(|error| GovernanceError::Invalid(format!("the approvers: {error}")))
     }
 
@@ -396,12 +406,14 @@ pub(crate) fn follows(
     if new != old {
         let content = before.map(|before| before.change.content);
         let begins = old.is_empty();
-        if change.kind != Kind::Keys || !(begins || content == Some(change.content)) {
+        if !matches!(change.kind, Kind::Keys | Kind::Recovered) || !(begins || content == Some(change.content)) {
             return Err("other approvers came with another change".to_owned());
         }
     }
-    if change.kind == Kind::Revert {
-        return takes_back([earlier, before], version);
+    match change.kind {
+        Kind::Revert => return takes_back([earlier, before], version),
+        Kind::Recovery | Kind::Recovered | Kind::Veto => return recovery::follows(before, version, [old, new]),
+        Kind::Change | Kind::Rollback | Kind::Feed | Kind::Calibration | Kind::BreakGlass | Kind::Keys => {}
     }
     let rules = before.map_or_else(Default::default, Version::rules);
     let need = Need::of(&rules, change);
@@ -426,7 +438,14 @@ fn takes_back([earlier, before]: [Option<&Version>; 2], version: &Version) -> Re
     };
     let of_kind = match before.change.kind {
         Kind::Change | Kind::Rollback => true,
-        Kind::Feed | Kind::Calibration | Kind::BreakGlass | Kind::Keys | Kind::Revert => false,
+        Kind::Feed
+        | Kind::Calibration
+        | Kind::BreakGlass
+        | Kind::Keys
+        | Kind::Revert
+        | Kind::Recovery
+        | Kind::Recovered
+        | Kind::Veto => false,
     };
     let was = &earlier.change;
     let same = (change.content, change.governed, change.approvers, change.rules)

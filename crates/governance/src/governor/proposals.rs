@@ -4,7 +4,8 @@ use jiff::Timestamp;
 
 use super::{Governor, Proposal};
 use crate::approval::Approval;
-use crate::change::{Change, ChangeId};
+use crate::change::{Change, ChangeId, Kind};
+use crate::content::Content;
 use crate::error::GovernanceError;
 use crate::ledger::{ChangeState, StoredChange};
 use crate::threshold::{Count, Need};
@@ -27,6 +28,28 @@ impl Governor {
     /// The store cannot be read.
     pub fn proposals(&self, now: Timestamp) -> Result<Vec<Proposal>, GovernanceError> {
         self.ledger.changes()?.iter().map(|(id, stored)| self.read(*id, stored, now)).collect()
+    }
+
+    /// Those that can still become live. Nothing else is asked of them.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn waiting_changes(&self, now: Timestamp) -> Result<Vec<ChangeId>, GovernanceError> {
+        let waits = |stored: &StoredChange| {
+            let change = Change::decode(&stored.record).ok().filter(|_| stored.state == ChangeState::Open);
+            change.is_some_and(|change| !change.has_expired(now) && (change.base_n, change.base) == self.base())
+        };
+        Ok(self.ledger.changes()?.into_iter().filter(|(_, stored)| waits(stored)).map(|(id, _)| id).collect())
+    }
+
+    /// The files of a proposal, whatever became of it. Nothing else is asked of it, so that nothing is read for that.
+    ///
+    /// # Errors
+    /// There is none, or they are not there, or not what they were.
+    pub fn content_proposed(&self, id: ChangeId) -> Result<Content, GovernanceError> {
+        let unknown = || GovernanceError::Unknown(format!("change {}", id.short()));
+        let (_, stored) = self.ledger.changes()?.into_iter().find(|(each, _)| *each == id).ok_or_else(unknown)?;
+        self.content_of_change(&Change::decode(&stored.record).map_err(|_| unknown())?)
     }
 
     /// The one proposal whose id begins so.
@@ -55,27 +78,35 @@ impl Governor {
         }
         let approvals: Vec<Approval> =
             stored.approvals.iter().filter_map(|record| Approval::decode(record).ok()).collect();
-        let state = if stored.state == ChangeState::Open && change.has_expired(now) {
-            ChangeState::Expired
-        } else {
-            stored.state
+        let is_over = change.has_expired(now);
+        let state = match (stored.state, (change.base_n, change.base) == self.base()) {
+            (ChangeState::Open, _) | (ChangeState::Overtaken, true) if is_over => ChangeState::Expired,
+            // Another process appended a version that is not known here yet: whoever appends one hears of it.
+            (ChangeState::Overtaken, true) => ChangeState::Open,
+            // Also where it could not be written yet.
+            (ChangeState::Open, false) => ChangeState::Overtaken,
+            (state, _) => state,
         };
         // One that has ended is not read any more.
         let need = match state {
             ChangeState::Open => self.need_of(&change),
-            ChangeState::Activated | ChangeState::Rejected | ChangeState::Expired => Need::of(&self.rules(), &change),
+            ChangeState::Activated | ChangeState::Rejected | ChangeState::Expired | ChangeState::Overtaken => {
+                Need::of(&self.rules(), &change)
+            }
         };
         // One that has ended may refer to approvers that are not there any more.
         let new = if state == ChangeState::Open { self.set_of(&change)? } else { self.approvers.clone() };
         let count = Count::of(self.instance(), &change, &approvals, [&self.approvers, &new], now);
         let missing = count.meets(need).err();
-        let overtaken = state == ChangeState::Open && (change.base_n, change.base) != self.base();
-        Ok(Proposal { change, state, overtaken, approvals, count, need, missing })
+        Ok(Proposal { change, state, approvals, count, need, missing })
     }
 
     /// How many persons a change needs: whoever changes any part of `[governance]` changes what protects all the rest. What cannot be told counts as that.
     pub(super) fn need_of(&self, change: &Change) -> Need {
         let rules = self.rules();
+        if let (Kind::Recovery, Some(recovery)) = (change.kind, &self.approvers.recovery) {
+            return Need::of_recovery(recovery);
+        }
         let need = Need::of(&rules, change);
         let can_matter = need.old > 0 && rules.keys > rules.loosen;
         let Some(last) = self.last.as_ref().filter(|last| can_matter && last.change.content != change.content) else {
@@ -93,23 +124,24 @@ impl Governor {
     /// A proposal that can still become live.
     pub(super) fn waiting(&self, id: ChangeId, now: Timestamp) -> Result<Proposal, GovernanceError> {
         let proposal = self.proposal(id, now)?;
-        if proposal.state != ChangeState::Open {
-            return Err(closed(&proposal));
+        match proposal.state {
+            ChangeState::Open => Ok(proposal),
+            ChangeState::Overtaken => {
+                let (id, base, head) = (id.short(), proposal.change.base_n, self.n());
+                Err(GovernanceError::StaleBase { id, base, head })
+            }
+            ChangeState::Activated | ChangeState::Rejected | ChangeState::Expired => Err(closed(&proposal)),
         }
-        let (head, hash) = self.base();
-        if (proposal.change.base_n, proposal.change.base) != (head, hash) {
-            let (id, base) = (id.short(), proposal.change.base_n);
-            return Err(GovernanceError::StaleBase { id, base, head });
-        }
-        Ok(proposal)
     }
 
-    /// Ends what has waited too long.
+    /// Ends what has waited too long, and what was to follow on another version than the last one.
     pub(super) fn expire(&mut self, now: Timestamp) -> Result<(), GovernanceError> {
-        for (id, stored) in self.ledger.changes()? {
-            let over = Change::decode(&stored.record).map_or(true, |change| change.has_expired(now));
-            if stored.state == ChangeState::Open && over {
-                self.ledger.close(id, ChangeState::Expired)?;
+        let base = self.base();
+        for (id, stored) in self.ledger.changes()?.into_iter().filter(|(_, stored)| stored.state == ChangeState::Open) {
+            match Change::decode(&stored.record) {
+                Ok(change) if !change.has_expired(now) && (change.base_n, change.base) == base => {}
+                Ok(change) if !change.has_expired(now) => self.ledger.close(id, ChangeState::Overtaken)?,
+                Ok(_) | Err(_) => self.ledger.close(id, ChangeState::Expired)?,
             }
         }
         Ok(())

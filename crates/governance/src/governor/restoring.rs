@@ -75,6 +75,7 @@ impl Governor {
             ticket: String::new(),
             created: now.as_microsecond(),
             expires: Change::end(&self.rules(), now).as_microsecond(),
+            recovers: Hash::NONE,
             ..last.change.clone()
         };
         if let Some(problem) = change.text_problem() {

@@ -30,6 +30,9 @@ impl Governor {
             return Err(GovernanceError::RollingOut(n));
         }
         let (proposal, _, new) = self.admitted(id, now)?;
+        if proposal.change.kind == Kind::Recovery {
+            return Err(GovernanceError::Invalid("a recovery has a delay, and no steps".to_owned()));
+        }
         let rollout = Rollout::new(self.n().saturating_add(1), id);
         let how = How { made: made.into(), blobs: &[], rollout: Some(rollout) };
         self.append(proposal.change, proposal.approvals, new, how, now)
@@ -204,6 +207,7 @@ impl Governor {
             ticket: last.change.ticket,
             created: now.as_microsecond(),
             expires: Change::end(&self.rules(), now).as_microsecond(),
+            recovers: Hash::NONE,
             ..earlier.change
         };
         if let Some(problem) = change.text_problem() {
@@ -224,7 +228,14 @@ pub(super) fn kept_of(record: &[u8], last: &Version) -> Option<Rollout> {
     }
     let can_be_staged = match last.change.kind {
         Kind::Change | Kind::Rollback => last.n > 1,
-        Kind::Feed | Kind::Calibration | Kind::BreakGlass | Kind::Keys | Kind::Revert => false,
+        Kind::Feed
+        | Kind::Calibration
+        | Kind::BreakGlass
+        | Kind::Keys
+        | Kind::Revert
+        | Kind::Recovery
+        | Kind::Recovered
+        | Kind::Veto => false,
     };
     let may_be_its = Rollout::whose(record).is_none_or(is_last);
     (can_be_staged && may_be_its).then(|| Rollout::held(last.n, last.change.id))

@@ -25,6 +25,9 @@ pub struct PowerAnchor {
 }
 
 impl PowerAnchor {
+    /// In the place of a file that is not there any more: no log ends there.
+    pub const LOST: Self = Self { known: (u64::MAX, Hash::NONE), next: (u64::MAX, Hash::NONE) };
+
     /// Of a log that ends there.
     pub fn at(place: Place) -> Self {
         Self { known: place, next: place }

@@ -12,6 +12,9 @@ const UNKNOWN: &str = "the file beside the store does not know it: somebody has 
      meanwhile; restore a backup, or, where it was that program, stop the gateway and say so with `portcullis access verify --take-as-it-is --reason TEXT`, \
      which takes what was rightly signed, or needs no signature, and ends what it gave";
 const CUT_OFF: &str = "what came behind it is not there any more, by the file beside the store: restore a backup";
+const LOST: &str = "the file beside the store that says how far it has come is not there any more: somebody has removed it, and nobody can tell what was taken \
+     away; put it back, restore a backup, or stop the gateway and say so with `portcullis access verify --take-as-it-is --reason TEXT`, which takes what was \
+     rightly signed, or needs no signature, and ends what it gave";
 const GONE: &str = "it is not there any more, or is another one than this process has read: somebody has written to the store; restore a backup";
 
 /// What was appended since.
@@ -42,6 +45,9 @@ impl PowerBook {
             let end = entries.last().map_or(self.last, |(entry, hash)| (entry.n, *hash));
             // Read behind the rows: what another process appends is noted there first.
             let Some(anchor) = self.ledger.anchor()? else { return Ok(Heard { entries, beyond: None, unknown: 0 }) };
+            if anchor == PowerAnchor::LOST {
+                return Err(PowerError::Broken { n: end.0, why: LOST });
+            }
             if anchor.holds(end) {
                 return Ok(Heard { entries, beyond: None, unknown: 0 });
             }

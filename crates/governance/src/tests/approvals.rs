@@ -87,13 +87,14 @@ fn the_author_does_not_count_under_any_name() {
     assert!(governor.propose(&Wish { authors: Vec::new(), ..wish(content(6, REQUIRED), "x") }, at(10)).is_err());
 }
 
-type Mutation = (&'static str, fn(&mut Change));
+pub(super) type Mutation = (&'static str, fn(&mut Change));
 
 /// Each value that is signed, as somebody else would have it.
-fn mutations() -> Vec<Mutation> {
+pub(super) fn mutations() -> Vec<Mutation> {
     // A new value must be given its place here.
     let every = |change: Change| {
         let Change { id: _, kind: _, class: _, base_n: _, base: _, content: _, governed: _, approvers: _, .. } = change;
+        // `recovers` stands in a recovery alone, and is told by `recoveries.rs`.
         let Change { impact: _, rules, restores: _, authors: _, reason: _, ticket: _, created: _, expires: _, .. } =
             change;
         let Rules { required: _, tighten: _, loosen: _, keys: _, proposal_ttl_s: _ } = rules;

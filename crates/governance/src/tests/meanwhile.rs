@@ -261,3 +261,29 @@ fn another_value_of_a_variable_is_a_change_that_can_do_anything() {
     // Where the variable has another value by now nobody can tell any more what it did.
     assert!(!open(2).unwrap().verify_class(3).unwrap());
 }
+
+/// Whatever was proposed for the version before is over with the next one, in the store, too; and where that could not be written, it is told all the same.
+#[test]
+fn what_another_version_overtakes_is_over() {
+    let people = people();
+    for fails in [false, true] {
+        let (shared, mut governor) = governed(&people);
+        let waiting = governor.propose(&wish(content(4, REQUIRED), "ana"), at(10)).unwrap();
+        let change = approved_by(&mut governor, 6, 10, &[&people.ben, &people.cem]);
+        let writes = shared.disk().writes;
+        // The version and the head file.
+        shared.disk().working = fails.then_some(writes + 2);
+        governor.activate(change.id, "ana", at(12)).unwrap();
+        shared.disk().working = None;
+        let stored = shared.disk().changes[&waiting.id].state;
+        assert_eq!(stored, if fails { ChangeState::Open } else { ChangeState::Overtaken });
+        drop(governor);
+        let (mut governor, _) = shared.open().unwrap();
+        assert_eq!(governor.proposal(waiting.id, at(13)).unwrap().state, ChangeState::Overtaken);
+        let approval = sign(&governor, &waiting, &people.dia, 13);
+        assert!(matches!(governor.approve(waiting.id, &approval, at(13)), Err(GovernanceError::StaleBase { .. })));
+        assert!(matches!(governor.activate(waiting.id, "ana", at(13)), Err(GovernanceError::StaleBase { .. })));
+        governor.propose(&wish(content(3, REQUIRED), "ana"), at(14)).unwrap();
+        assert_eq!(shared.disk().changes[&waiting.id].state, ChangeState::Overtaken);
+    }
+}

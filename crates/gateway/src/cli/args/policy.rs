@@ -1,6 +1,7 @@
 //! `policy`, `replay`, `approver` and `governance`: policies beside each other, versions of them, and who approves these.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{ArgGroup, Args, Subcommand};
 use jiff::Timestamp;
@@ -170,6 +171,9 @@ pub(crate) struct AuthorArgs {
 pub(crate) struct PolicyProposeArgs {
     /// A policy in place of the one that is live, or a whole configuration; left out, what is on the gateway's disk
     pub(crate) file: Option<PathBuf>,
+    /// What this change was to change, for the version that is live now: it was overtaken by another one
+    #[arg(long, value_name = "CHANGE", conflicts_with = "file")]
+    pub(crate) again: Option<String>,
     #[command(flatten)]
     pub(crate) by: AuthorArgs,
 }
@@ -277,6 +281,9 @@ pub(crate) enum ApproverCommand {
         /// Where the private key goes, for its owner alone: a file that is not there yet
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
+        /// Encrypt it with a passphrase, which the terminal asks for twice, or which `--passphrase-file` has
+        #[arg(long)]
+        passphrase: bool,
     },
     /// Propose a key of a person, who may be new
     Add {
@@ -292,6 +299,31 @@ pub(crate) enum ApproverCommand {
         /// Only the key of this id
         #[arg(long, value_name = "ID")]
         key: Option<String>,
+        #[command(flatten)]
+        by: AuthorArgs,
+    },
+    /// Propose the keys that replace those of approvers who lose theirs, in place of those of now
+    Recovery {
+        /// Who holds it, and the file of the public key: `notary=notary.pub`; repeated. A holder of several keys counts once
+        #[arg(long = "key", value_name = "HOLDER=FILE", required_unless_present = "none")]
+        keys: Vec<String>,
+        /// How many different holders have to sign, at least 2
+        #[arg(long, value_name = "N", default_value_t = 2)]
+        quorum: u8,
+        /// How long any approver can say no once it has begun, from 1h to 30d
+        #[arg(long, value_name = "DURATION", value_parser = crate::cli::span::parse, default_value = "24h")]
+        delay: Duration,
+        /// Nobody can any more
+        #[arg(long, conflicts_with_all = ["keys", "quorum", "delay"])]
+        none: bool,
+        #[command(flatten)]
+        by: AuthorArgs,
+    },
+    /// Propose other keys for approvers who have lost theirs: holders of recovery keys sign that
+    Recover {
+        /// An approver and the file of the other public key: `ana=ana-new.pub`; repeated. All keys of before are revoked
+        #[arg(long = "key", value_name = "PERSON=FILE", required = true)]
+        keys: Vec<String>,
         #[command(flatten)]
         by: AuthorArgs,
     },

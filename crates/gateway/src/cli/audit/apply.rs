@@ -131,7 +131,7 @@ fn reason_of(own: Option<&str>, run: &str, findings: &[&Finding]) -> String {
 /// Proposes it, and puts it in force where nobody has to approve it.
 fn propose(global: &Global, findings: &[&Finding], prepared: &Prepared, by: Author) -> Result<Exit, Exit> {
     let files = Some(all_files(global, prepared)?);
-    let done = asked(global, Governed::Propose(Proposed { policy: None, files, by }))?;
+    let done = asked(global, Governed::Propose(Proposed { policy: None, files, again: None, by }))?;
     let change = done.changes.first();
     let id = change.map(|change| change.id.clone()).unwrap_or_default();
     let waits =

@@ -96,6 +96,7 @@ mod tests {
             ticket: String::new(),
             created: 0,
             expires: 1,
+            recovers: Hash::NONE,
         };
         let (before, after) = (content(before), content(after));
         let version = Version {

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use jiff::Timestamp;
-use portcullis_governance::{ApproverSet, Content, Request, Rules};
+use portcullis_governance::{ApproverSet, Content, Kind, Recovery, Request, Rules};
 use similar::TextDiff;
 
 use crate::answers::terminal::safe;
@@ -30,6 +30,15 @@ pub(super) fn of(request: &Request, effects: &[String]) -> String {
     }
     row("instance", &request.instance.to_string());
     row("changes", &format!("version {} ({})", change.base_n, change.base));
+    if let (Kind::Recovery, Some(recovery)) = (change.kind, &request.approvers.recovery) {
+        row(
+            "DELAY",
+            &format!(
+                "once {} holders of recovery keys have signed it and it has begun, any approver can say no for {} s, and then the approvers sign with the keys below",
+                recovery.quorum, recovery.delay_s
+            ),
+        );
+    }
     if change.restores > 0 {
         row("restores", &format!("version {}", change.restores));
     }
@@ -115,5 +124,17 @@ fn set(set: &ApproverSet) -> String {
             if approver.aliases.is_empty() { String::new() } else { format!(", also {}", approver.aliases.join(", ")) };
         format!("{}{aliases} ({})", approver.person, keys.collect::<Vec<_>>().join(", "))
     };
-    set.approvers.iter().map(approver).collect::<Vec<_>>().join("; ")
+    let mut all: Vec<String> = set.approvers.iter().map(approver).collect();
+    all.extend(set.recovery.as_ref().map(recovery));
+    all.join("; ")
+}
+
+fn recovery(recovery: &Recovery) -> String {
+    let keys = recovery.keys.iter().map(|key| format!("{} ({})", key.holder, key.public.id()));
+    format!(
+        "and {} of the recovery keys {} can replace these after {} s",
+        recovery.quorum,
+        keys.collect::<Vec<_>>().join(", "),
+        recovery.delay_s
+    )
 }

@@ -1,7 +1,8 @@
 //! Versions, proposals and approvers in words for people.
 
 use data_encoding::BASE64;
-use portcullis_admin::govern::{Answer, Change, Live, Version};
+use jiff::Timestamp;
+use portcullis_admin::govern::{Answer, Change, Live, RecoveryKey, Version};
 
 use crate::answers::table::table;
 use crate::answers::terminal::safe;
@@ -24,6 +25,11 @@ pub(super) fn of_change(done: &Answer) -> String {
 
 fn next_step(change: &Change) -> String {
     let id = short(&change.id);
+    if change.kind == "recovery" && change.missing.is_some() {
+        return format!(
+            "next: portcullis policy request {id} --out FILE; each holder of a recovery key: portcullis policy sign FILE --key KEY --out SIGNED; then portcullis policy approve --approval SIGNED"
+        );
+    }
     match &change.missing {
         Some(_) => format!(
             "next: portcullis policy show {id}, then portcullis policy approve {id} --key FILE, with --acknowledge and the impact's hash where somebody is newly denied or let in"
@@ -33,7 +39,9 @@ fn next_step(change: &Change) -> String {
 }
 
 pub(super) fn of_status(done: &Answer) -> String {
-    done.live.as_ref().map_or_else(|| "nothing was ever live".to_owned(), live)
+    let mut text = done.live.as_ref().map_or_else(|| "nothing was ever live".to_owned(), live);
+    text.push_str(&recovering(done).unwrap_or_default());
+    text
 }
 
 fn live(live: &Live) -> String {
@@ -82,10 +90,12 @@ pub(super) fn of_list(done: &Answer) -> String {
         let rows: Vec<_> = done.versions.iter().map(row).collect();
         parts.push(table(["VERSION", "LIVE SINCE", "KIND", "CLASS", "AUTHOR", "APPROVALS", "REASON"], &rows));
     }
+    let now = format!("{:.0}", Timestamp::now());
     let waiting: Vec<_> = done
         .changes
         .iter()
-        .filter(|change| ["open", "overtaken"].contains(&change.state.as_str()))
+        // What was overtaken can be proposed again, and is shown for as long as it could have been approved. The times are of one form.
+        .filter(|change| change.state == "open" || (change.state == "overtaken" && change.expires > now))
         .map(change_row)
         .collect();
     if !waiting.is_empty() {
@@ -164,7 +174,8 @@ pub(super) fn of_version(done: &Answer) -> String {
     if change.impact.is_some() {
         lines.extend(change.foreseen.iter().map(|line| format!("          {}", safe(line))));
     }
-    lines.push(format!("approvals {}", approvals(change)));
+    let what = if change.kind == "veto" { "said no " } else { "approvals" };
+    lines.push(format!("{what:<10}{}", approvals(change)));
     for file in &done.files {
         let bytes = BASE64.decode(file.content.as_bytes()).map_or(0, |bytes| bytes.len());
         lines.push(format!("file      {} ({bytes} bytes)", safe(&file.name)));
@@ -234,5 +245,32 @@ pub(super) fn of_approvers(done: &Answer) -> String {
             ]);
         }
     }
-    table(["PERSON", "OTHER NAMES", "KEY", "SINCE", "STATE"], &rows)
+    let mut text = table(["PERSON", "OTHER NAMES", "KEY", "SINCE", "STATE"], &rows);
+    match &done.recovery {
+        None => {
+            text.push_str("\n\nno recovery keys: where too many approvers lose theirs, nothing can be changed any more")
+        }
+        Some(recovery) => {
+            text.push_str(&format!(
+                "\n\nwhere approvers lose their keys, {} of these holders can have them sign with others, after {} s:\n",
+                recovery.quorum, recovery.delay_s
+            ));
+            let key = |key: &RecoveryKey| [safe(&key.holder), safe(&key.id), safe(&key.added)];
+            text.push_str(&table(["HOLDER", "KEY", "SINCE"], &recovery.keys.iter().map(key).collect::<Vec<_>>()));
+        }
+    }
+    text
+}
+
+/// What every approver has to see in time.
+fn recovering(done: &Answer) -> Option<String> {
+    let begun = done.recovery.as_ref()?.begun.as_ref()?;
+    Some(format!(
+        "\nrecovery  of the keys of {} has begun with version {}, change {}: from {} to {} it can be ended, and until then any approver can say no",
+        safe(&begun.persons.join(", ")),
+        begun.n,
+        short(&begun.change),
+        safe(&begun.due),
+        safe(&begun.lapses)
+    ))
 }

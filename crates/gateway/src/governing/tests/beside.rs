@@ -4,6 +4,45 @@ use rustix::fs::{CWD, FileType, Mode, mknodat};
 
 use super::*;
 
+thread_local! {
+    /// How often this thread holds the governor now.
+    pub(in super::super) static HELD: std::cell::Cell<u32> = const { std::cell::Cell::new(0) };
+    /// How often it has read a configuration while it did.
+    static READ_WHILE_HELD: std::cell::Cell<u32> = const { std::cell::Cell::new(0) };
+}
+
+/// A configuration is read from the disk.
+pub(in super::super) fn note_read() {
+    if HELD.get() > 0 {
+        READ_WHILE_HELD.set(READ_WHILE_HELD.get() + 1);
+    }
+}
+
+/// Finding of 2026-11: certificates and keys were read with the governor held, and on a disk that hung nobody got to anything.
+#[test]
+fn nothing_is_read_from_the_disk_while_the_governor_is_held() {
+    // Where any part of `[governance]` needs more persons than a loosening, it is asked of each change whether it touches that.
+    for rules in [
+        "required = true\napprovals = { loosen = 1, keys = 1 }\n",
+        "required = true\napprovals = { loosen = 1, keys = 2 }\n",
+    ] {
+        let place = Place::with(rules, "");
+        let cem = SigningKey::generate().unwrap().0.public().to_pem();
+        let approver = |person: &str, key: String| NewApprover { person: person.to_owned(), aliases: Vec::new(), key };
+        let approvers = vec![approver("ben", place.key.public().to_pem()), approver("cem", cem)];
+        place.perform(Governed::Init { approvers, by: by() });
+        READ_WHILE_HELD.set(0);
+        let id = place.approved(OTHER);
+        let other = place.approved("version = 1\n# other\n");
+        place.perform(Governed::Show { n: None, change: Some(id.clone()) });
+        place.perform(Governed::Reject { id: other, reason: "x".to_owned() });
+        place.perform(Governed::List { most: 5, before: None });
+        place.perform(Governed::Activate { id, at_once: None, unseen: None });
+        assert_eq!(READ_WHILE_HELD.get(), 0, "{rules}");
+        assert_eq!(place.governing.n(), 2);
+    }
+}
+
 #[test]
 fn whoever_lends_power_waits_for_nobody_and_goes_by_the_version_that_is_live() {
     let place = Place::with("required = true\napprovals = { loosen = 1, keys = 1 }\n", "");
@@ -77,7 +116,7 @@ fn a_queue_in_the_place_of_keys_holds_no_rollback_up() {
     let keys = place.folder.path().join("keys.toml");
     std::fs::write(&keys, "version = 1\n").unwrap();
     place.begin();
-    let proposed = Proposed { policy: Some(OTHER.to_owned()), files: None, by: by() };
+    let proposed = Proposed { policy: Some(OTHER.to_owned()), files: None, again: None, by: by() };
     let id = place.perform(Governed::Propose(proposed)).changes[0].id.clone();
     place.perform(Governed::Activate { id, at_once: Some("x".to_owned()), unseen: None });
     std::fs::remove_file(&keys).unwrap();
@@ -87,4 +126,46 @@ fn a_queue_in_the_place_of_keys_holds_no_rollback_up() {
     assert!(refused.contains("keys.toml: it is not a regular file"), "{refused}");
     std::fs::remove_file(&keys).unwrap();
     assert!(place.governing.wish_back(Some(1), &by(), &who).is_ok(), "one that is not there holds nothing");
+}
+
+/// Finding of 2026-11: what another version overtook waited for ever, and all of it had to be written anew.
+#[test]
+fn what_was_overtaken_is_over_and_is_proposed_again_for_the_version_that_is_live() {
+    let place = Place::new("");
+    let next = format!("{POLICY}# next\n");
+    let first = place.approved(&next);
+    let mut content = content_of(&load(&place.config(), &ProcessEnvironment).unwrap());
+    let gateway = content.files.get_mut("portcullis.toml").unwrap();
+    gateway.extend_from_slice(b"[client_address]\ntrusted_proxies = [\"192.0.2.1\"]\n");
+    let files = content.files.iter().map(|(name, bytes)| File { name: name.clone(), content: BASE64.encode(bytes) });
+    let proposed = Proposed { policy: None, files: Some(files.collect()), again: None, by: by() };
+    let second = place.perform(Governed::Propose(proposed)).changes[0].id.clone();
+    place.sign(&second);
+    place.perform(Governed::Activate { id: second.clone(), at_once: None, unseen: None });
+    let who = Who::account(1_000, Some("ana"));
+    let ask = |wanted| place.governing.perform(wanted, &who, &Offline, Timestamp::now()).map(|done| done.answer);
+    let listed = ask(Governed::List { most: 1, before: None }).unwrap().changes;
+    let state = |id: &str| listed.iter().find(|change| change.id == id).map(|change| change.state.clone()).unwrap();
+    assert_eq!((state(&first), state(&second)), ("overtaken".to_owned(), "activated".to_owned()));
+    let refused = ask(Governed::Activate { id: first.clone(), at_once: None, unseen: None }).unwrap_err();
+    assert!(refused.contains("version 1 was live, and 2 is now: propose it again"), "{refused}");
+    let refused = ask(Governed::Reject { id: first.clone(), reason: "x".to_owned() }).unwrap_err();
+    assert!(refused.contains("is overtaken"), "{refused}");
+    let again =
+        |id: &str| ask(Governed::Propose(Proposed { policy: None, files: None, again: Some(id.to_owned()), by: by() }));
+    assert!(again(&second).unwrap_err().contains("is activated: only one that was overtaken"));
+    let third = again(&first).unwrap().changes[0].id.clone();
+    let shown = ask(Governed::Show { n: None, change: Some(third.clone()) }).unwrap();
+    let text = |name: &str| {
+        let file = shown.files.iter().find(|file| file.name == name).unwrap();
+        String::from_utf8(BASE64.decode(file.content.as_bytes()).unwrap()).unwrap()
+    };
+    assert_eq!(text("policy.toml"), next);
+    assert!(text("portcullis.toml").contains("192.0.2.1"), "what became live since stays");
+    assert!(again(&third).unwrap_err().contains("is open"));
+    // Approved anew it is live, and what both change is nobody's to undo.
+    let other = place.approved(&format!("{POLICY}# other\n"));
+    place.sign(&third);
+    place.perform(Governed::Activate { id: third, at_once: None, unseen: None });
+    assert!(again(&other).unwrap_err().contains("both change policy.toml"));
 }

@@ -197,7 +197,8 @@ fn so_many_are_not_reviewed_and_a_full_log_keeps_nobody_out() {
     // Whoever signed, or carried it, is none who reviews it.
     for own in ["ana", "ops"] {
         let who = Reviewer::Account { names: &names(&[own]), is_shared: false };
-        let approvers = ApproverSet { approvers: persons.set.approvers.iter().cloned().map(revoked).collect() };
+        let approvers = persons.set.approvers.iter().cloned().map(revoked).collect();
+        let approvers = ApproverSet { approvers, recovery: None };
         assert!(refused(book.review(4, "", who, &approvers, at(32))).contains("cannot review it"), "{own}");
     }
 }

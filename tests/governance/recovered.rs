@@ -1,0 +1,226 @@
+//! Two of three approvers have lost their laptops.
+
+use jiff::{SignedDuration, Timestamp};
+use portcullis_config::{Loaded, ProcessEnvironment, load};
+use portcullis_governance::{
+    Approval, ApproverSet, Assessed, Class, Content, Decision, Governor, Hash, HeadFile, Kind, PolicySource, Recovery,
+    RecoveryKey, SigningKey, Wish,
+};
+use portcullis_store::{Settings, Versions};
+
+use super::forged::message;
+use super::*;
+
+/// What holders of recovery keys sign elsewhere, brought back.
+fn sign(site: &Site, change: &str, keys: &[&str], more: &[&str]) {
+    let request = site.path("request").display().to_string();
+    let _ = fs::remove_file(&request);
+    run(site, &["policy", "request", change, "--out", &request], 0);
+    for key in keys {
+        let signed = run(site, &[&["policy", "sign", &request, "--key", key], more].concat(), 0);
+        site.file("signed", &signed);
+        let signed = site.path("signed").display().to_string();
+        run(site, &["policy", "approve", "--approval", &signed], 0);
+    }
+}
+
+fn recover(site: &Site, persons: &[&str]) -> String {
+    let keys: Vec<String> = persons
+        .iter()
+        .map(|person| format!("{person}={}", site.path(&format!("{person}-new.pub")).display()))
+        .collect();
+    let mut arguments = vec!["approver", "recover", "--author", "ops", "--reason", "two laptops were stolen"];
+    for key in &keys {
+        arguments.extend(["--key", key]);
+    }
+    json(site, &arguments)["changes"][0]["id"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_recovery_is_enrolled_begun_told_and_refused_by_whoever_still_has_a_key() {
+    let upstream = Upstream::start();
+    let (site, _, [_, ben, cem]) = governed(&upstream);
+    let vault = ["lea", "notary", "bank"].map(|holder| key_of(&site, holder));
+    let others = ["ana-new", "ben-new"].map(|person| key_of(&site, person));
+    let gateway = site.start();
+    let site = &gateway.site;
+    assert!(run(site, &["approver", "list"], 0).contains("no recovery keys"));
+    assert!(
+        refused(
+            site,
+            &[
+                "approver",
+                "recover",
+                "--key",
+                &format!("ana={}", site.path("ana-new.pub").display()),
+                "--author",
+                "ops",
+                "--reason",
+                "r"
+            ],
+            1
+        )
+        .contains("no recovery keys are enrolled")
+    );
+    // Enrolled as other approvers are.
+    let holders =
+        ["lea", "notary", "bank"].map(|holder| format!("{holder}={}", site.path(&format!("{holder}.pub")).display()));
+    let mut enrol = vec![
+        "approver",
+        "recovery",
+        "--quorum",
+        "2",
+        "--delay",
+        "24h",
+        "--author",
+        "ana",
+        "--reason",
+        "in three safes",
+    ];
+    holders.iter().for_each(|holder| enrol.extend(["--key", holder]));
+    let short = [&enrol[..], &["--delay", "59m"]].concat();
+    assert!(ask(site, &short).status.code() != Some(0));
+    let id = json(site, &enrol)["changes"][0]["id"].as_str().unwrap().to_owned();
+    approve(site, &id, &ben);
+    assert!(refused(site, &["policy", "activate", &id], 1).contains("1 of 2"));
+    approve(site, &id, &cem);
+    run(site, &["policy", "activate", &id], 0);
+    let list = json(site, &["approver", "list"]);
+    assert_eq!((&list["recovery"]["quorum"], &list["recovery"]["delay_s"]), (&2.into(), &86_400.into()));
+    // Begun by two holders, and told.
+    let change = recover(site, &["ana", "ben"]);
+    sign(site, &change, &[&vault[0]], &[]);
+    assert!(refused(site, &["policy", "activate", &change], 1).contains("1 of 2"));
+    sign(site, &change, &[&vault[2]], &[]);
+    assert!(run(site, &["policy", "activate", &change], 0).contains("a recovery has begun, with version 3"));
+    let told = event(&gateway, "governance.recovery");
+    assert_eq!(told["severity"], "critical");
+    assert!(told["message"].as_str().unwrap().contains("ana, ben sign with other keys"), "{told}");
+    assert!(run(site, &["governance", "status"], 0).contains("recovery  of the keys of ana, ben has begun"));
+    // It cannot be ended yet, and nothing has changed: who lost nothing approves as before, and the other keys nothing.
+    assert!(refused(site, &["policy", "activate", &change], 1).contains("can be ended from"));
+    assert!(refused(site, &["policy", "reject", &change, "--reason", "r"], 1).contains("only an approver's signed no"));
+    let waiting = propose_a_change(site);
+    assert!(
+        refused(
+            site,
+            &["policy", "approve", &waiting, "--key", &others[0], "--acknowledge", &impact(site, &waiting)],
+            1
+        )
+        .contains("not enrolled")
+    );
+    // A restart tells it once more, and on the store alone it is not ended.
+    let site = stopped(gateway);
+    assert!(refused(&site, &["policy", "activate", &change], 1).contains("only while a gateway runs"));
+    let gateway = site.start();
+    message(&gateway, "governance.recovery", "a recovery has begun, with version 3");
+    let site = &gateway.site;
+    sign(site, &change, &[&cem], &["--reject"]);
+    message(&gateway, "governance.recovery", "cem has said no");
+    assert!(refused(site, &["policy", "activate", &change], 1).contains("activated"));
+    assert_eq!(json(site, &["approver", "list"])["recovery"]["begun"], Value::Null);
+    assert!(run(site, &["policy", "verify"], 0).contains("4 versions"));
+    // In the order of the keys.
+    let begun = run(site, &["policy", "show", "3"], 0);
+    assert!(begun.contains("lea (key ") && begun.contains("bank (key "), "{begun}");
+    assert!(run(site, &["policy", "show", "4"], 0).contains("said no   cem (key "));
+    // It can begin again, by signatures of its own.
+    let again = recover(site, &["ana"]);
+    assert!(refused(site, &["policy", "activate", &again], 1).contains("0 of 2"));
+}
+
+/// Another policy.
+fn propose_a_change(site: &Site) -> String {
+    site.file("other.toml", &format!("version = 1\n{FINANCE}{NO_BANS}# another\n"));
+    let other = site.path("other.toml").display().to_string();
+    let answer = json(site, &["policy", "propose", "--author", "ops", "--reason", "r", &other]);
+    answer["changes"][0]["id"].as_str().unwrap().to_owned()
+}
+
+/// The files on the disk, whatever is asked.
+struct Files(Loaded);
+
+impl PolicySource for Files {
+    fn assess(&self, _: &Content) -> Result<Assessed, String> {
+        Ok(Assessed { rules: self.0.governance, governed: Hash(self.0.governed.digest) })
+    }
+
+    fn class(&self, _: &Content, _: &Content) -> Class {
+        Class::Neutral
+    }
+}
+
+#[test]
+fn after_the_delay_who_lost_a_key_signs_with_another_one() {
+    let upstream = Upstream::start();
+    let (site, _) = site(&upstream, GOVERNED);
+    site.write();
+    let [ana, ben, cem] = ["ana", "ben", "cem"].map(|person| key_of(&site, person));
+    let [new_ana, new_ben] = ["ana-new", "ben-new"].map(|person| key_of(&site, person));
+    let read = |file: &str| SigningKey::from_pem(fs::read_to_string(file).unwrap().as_bytes()).unwrap();
+    // Three hours ago governance began, and two hours ago a recovery with a delay of one.
+    let ago = |hours: i64| Timestamp::now() - SignedDuration::from_hours(hours);
+    let [lea, bank] = [(); 2].map(|()| SigningKey::generate().unwrap().0);
+    let holder = |(name, key): (&str, &SigningKey)| RecoveryKey {
+        holder: name.to_owned(),
+        public: key.public(),
+        added: ago(4).as_microsecond(),
+    };
+    let keys = [("lea", &lea), ("bank", &bank)].map(holder).to_vec();
+    let mut set = ApproverSet { recovery: Some(Recovery::new(2, 3_600, keys).unwrap()), ..ApproverSet::default() };
+    for (person, file) in [("ana", &ana), ("ben", &ben), ("cem", &cem)] {
+        set.add(person, &[], read(file).public(), ago(4)).unwrap();
+    }
+    let config = site.path("portcullis.toml");
+    let loaded = load(&config, &ProcessEnvironment).unwrap_or_else(|report| panic!("{}", report.summary_line()));
+    let files = loaded.governed.files.iter().map(|file| (file.name.clone(), file.bytes.to_vec()));
+    let wish = |kind, approvers: ApproverSet| Wish {
+        kind,
+        content: Content { files: files.clone().collect() },
+        approvers: Some(approvers),
+        authors: vec!["ops".to_owned()],
+        reason: "two laptops were stolen".to_owned(),
+        ticket: String::new(),
+        impact: Vec::new(),
+        restores: 0,
+    };
+    let path = site.path("state.db");
+    let versions = Versions::open(&Settings { path: path.clone() }).unwrap();
+    let source = Box::new(Files(
+        load(&config, &ProcessEnvironment).unwrap_or_else(|report| panic!("{}", report.summary_line())),
+    ));
+    let (mut governor, _) =
+        Governor::open(Box::new(versions), Box::new(HeadFile::beside(&path)), source, None).unwrap();
+    governor.begin(&wish(Kind::Keys, set.clone()), ago(3)).unwrap();
+    let replaced = [("ana".to_owned(), read(&new_ana).public()), ("ben".to_owned(), read(&new_ben).public())];
+    let successors = set.with_keys_replaced(&replaced, ago(2)).unwrap();
+    let change = governor.propose(&wish(Kind::Recovery, successors), ago(2)).unwrap();
+    for key in [&lea, &bank] {
+        let approval = Approval::sign(governor.standing().instance, &change, Decision::Approve, key, ago(2));
+        governor.approve(change.id, &approval, ago(2)).unwrap();
+    }
+    governor.activate(change.id, "ops", ago(2)).unwrap();
+    drop(governor);
+    let gateway = site.start();
+    let site = &gateway.site;
+    message(&gateway, "governance.recovery", "a recovery has begun, with version 2");
+    let id = change.id.to_string();
+    assert!(run(site, &["policy", "activate", &id], 0).contains("a recovery is done, with version 3"));
+    message(&gateway, "governance.recovery", "a recovery is done, with version 3");
+    assert!(refused(site, &["policy", "activate", &id], 1).contains("activated"));
+    // The policy can be changed again: by those who have keys, and by no key that was lost.
+    let change = propose_a_change(site);
+    let acknowledged = impact(site, &change);
+    for lost in [&ana, &ben] {
+        let approve = ["policy", "approve", &change, "--key", lost, "--acknowledge", &acknowledged];
+        assert!(refused(site, &approve, 1).contains("revoked"));
+    }
+    approve(site, &change, &new_ana);
+    approve(site, &change, &new_ben);
+    run(site, &["policy", "activate", &change], 0);
+    assert_eq!(live(site), 4);
+    // Also in a store of before.
+    assert!(fs::read_to_string(site.path("state.db.revoked")).unwrap().lines().count() == 3);
+    let site = stopped(gateway);
+    run(&site, &["policy", "verify"], 0);
+}
