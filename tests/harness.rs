@@ -239,6 +239,11 @@ impl Site {
         self.started(process)
     }
 
+    /// The same on the files as they are there, by a program that names the configuration already.
+    pub(crate) fn start_as(self, program: Program) -> Gateway {
+        self.started(program.arg("run").start())
+    }
+
     fn started(self, mut process: Process) -> Gateway {
         let listening = |process: &mut Process, words: &str| {
             process.wait_for(words, PATIENCE, |line| {

@@ -149,6 +149,9 @@ pub(crate) fn add_text(
 
 /// The file's bytes, if all files of the configuration together are not too much.
 fn read_within(reader: &Reader<'_>, file: FileToRead<'_>) -> Result<Vec<u8>, String> {
+    if let Some(why) = reader.environment().no_configuration(file.path) {
+        return Err(why);
+    }
     if let Some(bytes) = reader.environment().file(file.path) {
         reader.count_bytes(bytes.len() as u64);
         return Ok(bytes.to_vec());

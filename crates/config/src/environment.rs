@@ -25,9 +25,19 @@ pub trait Environment {
         None
     }
 
-    /// The files that can be included. `None`: those that are on the disk. Otherwise these alone, so that nothing is added to a configuration
-    /// by laying a file beside it.
-    fn includable(&self) -> Option<Vec<PathBuf>> {
+    /// The files that can be included from a folder, by their paths from there. `None`: those that are on the disk. Otherwise these alone, so that nothing is
+    /// added to a configuration by laying a file beside it.
+    fn includable(&self, _folder: &Path) -> Option<Vec<PathBuf>> {
+        None
+    }
+
+    /// Why the main file of a configuration is not to be read, where it is known before: in a sentence.
+    fn no_configuration(&self, _main: &Path) -> Option<String> {
+        None
+    }
+
+    /// The name under which a file is kept, where it is another one than that of today: one that an earlier version of the program gave it.
+    fn kept_as(&self, _path: &Path) -> Option<String> {
         None
     }
 }

@@ -3,6 +3,7 @@
 //!
 //! A table that is not listed in [`OPERATED`] is governed, so that one which a later version adds cannot be forgotten.
 
+mod earlier_names;
 mod variables;
 
 use std::collections::{BTreeSet, HashSet};
@@ -16,6 +17,7 @@ use crate::diagnostics::{At, Sources};
 use crate::environment::Environment;
 use crate::file::{PolicyFile, Route};
 use crate::kinds::Place;
+use crate::naming::Names;
 
 pub use variables::Referring;
 
@@ -61,12 +63,14 @@ pub struct Governed {
     pub variables: BTreeSet<String>,
     /// The digest of what is in the networks that something else than the rules of the policy goes by.
     beside: [u8; 32],
+    /// [`earlier_names::digests`]
+    earlier: Vec<[u8; 32]>,
 }
 
 /// One file.
 #[derive(Debug, Clone)]
 pub struct GovernedFile {
-    /// Relative to the folder of the main file, or absolute.
+    /// Relative to the folder of the main file, or absolute: see [`Names`].
     pub name: String,
     /// Where it was read from.
     pub path: PathBuf,
@@ -136,11 +140,11 @@ pub(crate) fn networks_beside(policy: &PolicyFile, of_keys: &[At<String>], route
 impl Governed {
     /// Gathers what was read.
     pub(crate) fn gather(read: FilesRead<'_>, sources: &Sources, environment: &dyn Environment) -> Self {
-        let folder = read.main.parent().unwrap_or(Path::new(""));
+        let called = Names::of(read.main);
         let texts = sources.texts();
         let (mut files, mut names) = (Vec::new(), HashSet::new());
         let mut add = |path: &Path, bytes: Arc<[u8]>, kind| {
-            let name = path.strip_prefix(folder).unwrap_or(path).display().to_string();
+            let name = called.name_of(path);
             if names.insert(name.clone()) {
                 files.push(GovernedFile { name, path: path.to_owned(), bytes, kind });
             }
@@ -160,12 +164,13 @@ impl Governed {
         for (path, bytes) in read.pinned {
             add(&path, bytes, GovernedKind::Trust);
         }
-        let policy = read.policy_path.strip_prefix(folder).unwrap_or(read.policy_path).display().to_string();
-        let gateway = digest_of(&files, GovernedKind::Gateway, |table| !OPERATED.contains(&table));
+        let policy = called.name_of(read.policy_path);
+        let gateway = of_gateway(&files);
         let governance = digest_of(&files, GovernedKind::Gateway, |table| table == "governance");
         let (written, variables) = (whole(&files, gateway), variables::named(&files));
         let digest = variables::with(written, &variables, environment);
-        Self { files, policy, gateway, governance, digest, written, variables, beside: read.beside }
+        let earlier = earlier_names::digests(&files, environment);
+        Self { files, policy, gateway, governance, digest, written, variables, beside: read.beside, earlier }
     }
 
     /// The digest of some tables of the gateway's own files.
@@ -190,7 +195,7 @@ impl Governed {
 
     /// Whether it is what somebody approved under this digest.
     pub fn is(&self, digest: &[u8; 32]) -> bool {
-        self.digest == *digest || self.written == *digest
+        self.digest == *digest || self.written == *digest || self.earlier.contains(digest)
     }
 
     /// The digest of what the comparison of answers does not look at: how risk and bans are judged, lists that are fetched, and networks that something
@@ -216,6 +221,11 @@ fn kind_of(text: &str) -> GovernedKind {
         Ok(table) if table.get_ref().contains_key("key") => GovernedKind::Keys,
         Ok(_) | Err(_) => GovernedKind::Users,
     }
+}
+
+/// The digest of what is governed in the gateway's own files.
+fn of_gateway(files: &[GovernedFile]) -> [u8; 32] {
+    digest_of(files, GovernedKind::Gateway, |table| !OPERATED.contains(&table))
 }
 
 /// The digest over the governed tables and all other files.

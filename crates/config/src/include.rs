@@ -6,6 +6,7 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::codes;
 use crate::diagnostics::{At, Diagnostic, Span};
+use crate::naming::tidy;
 use crate::section::Reader;
 
 /// At most this many files are included.
@@ -23,22 +24,24 @@ pub(crate) struct Included {
 
 /// The files that match the patterns: in the order of the patterns, then by name, each once.
 pub(crate) fn included_files(reader: &Reader<'_>, main: &Path, patterns: &[At<String>]) -> Vec<Included> {
-    if let Some(files) = reader.environment().includable() {
-        return given_files(reader, main, patterns, files);
+    let folder = tidy(main.parent().unwrap_or(Path::new("")));
+    if let Some(files) = reader.environment().includable(&folder) {
+        return given_files(reader, (main, &folder), patterns, files);
     }
-    let folder = match main.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder.to_path_buf(),
-        _ => PathBuf::from("."),
-    };
-    let (Ok(root), Ok(main)) = (folder.canonicalize(), main.canonicalize()) else { return Vec::new() };
+    let (Ok(root), Ok(main)) = (or_here(&folder).canonicalize(), main.canonicalize()) else { return Vec::new() };
     let mut search = Search { reader, folder, root, main, seen: HashSet::new(), found: Vec::new() };
     patterns.iter().for_each(|pattern| search.add_pattern(pattern));
     search.found
 }
 
 /// Of the files that are given, those that match, in the same order as those on a disk would be.
-fn given_files(reader: &Reader<'_>, main: &Path, patterns: &[At<String>], mut files: Vec<PathBuf>) -> Vec<Included> {
-    let folder = main.parent().unwrap_or(Path::new(""));
+fn given_files(
+    reader: &Reader<'_>,
+    (main, folder): (&Path, &Path),
+    patterns: &[At<String>],
+    mut files: Vec<PathBuf>,
+) -> Vec<Included> {
+    let main = main.file_name().map(Path::new);
     files.sort_unstable();
     let mut found: Vec<Included> = Vec::new();
     for pattern in patterns {
@@ -48,14 +51,13 @@ fn given_files(reader: &Reader<'_>, main: &Path, patterns: &[At<String>], mut fi
             reader.report(Diagnostic::error(codes::INCLUDE, pattern.span, message));
             continue;
         };
-        for path in &files {
-            let Ok(relative) = path.strip_prefix(folder) else { continue };
+        for relative in &files {
             let name = relative.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             let hidden = name.starts_with('.') && !last.starts_with('.');
             let is_there = relative.parent() == Some(parent.as_path()) && !hidden && matches(last, name);
-            if is_there && path != main && !found.iter().any(|each| each.path == *path) {
-                let short_name = relative.display().to_string();
-                found.push(Included { path: path.clone(), short_name, at: pattern.span });
+            let short_name = relative.display().to_string();
+            if is_there && Some(relative.as_path()) != main && !found.iter().any(|each| each.short_name == short_name) {
+                found.push(Included { path: folder.join(relative), short_name, at: pattern.span });
             }
         }
     }
@@ -156,13 +158,17 @@ fn split(pattern: &str) -> Result<(PathBuf, &str), String> {
     if parent.contains('*') {
         return Err(format!("`{pattern}`: `*` stands only in the last part of the path"));
     }
-    Ok((PathBuf::from(parent), last))
+    Ok((tidy(Path::new(parent)), last))
+}
+
+/// The folder of the process has an empty path, which no system call takes.
+fn or_here(folder: &Path) -> &Path {
+    if folder.as_os_str().is_empty() { Path::new(".") } else { folder }
 }
 
 /// The names in a folder that match, without hidden ones: editors leave those behind. A folder that does not exist has none.
 fn matching_names(folder: &Path, pattern: &str) -> std::io::Result<Vec<String>> {
-    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-    let entries = match std::fs::read_dir(folder) {
+    let entries = match std::fs::read_dir(or_here(folder)) {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(error),

@@ -19,6 +19,7 @@ mod include;
 mod kinds;
 mod load;
 mod membership;
+mod naming;
 mod network_file;
 mod new_key;
 pub mod pages;
@@ -46,6 +47,7 @@ pub use load::{
     store_place,
 };
 pub use membership::{Membership, membership_of};
+pub use naming::Names;
 pub use new_key::{AppendKeyError, NewKey, append_key};
 pub use schema::{SchemaOf, schema};
 pub use suggestion::PolicyFiles;

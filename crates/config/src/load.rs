@@ -233,8 +233,16 @@ impl Environment for Beside<'_> {
         if path == self.path { Some(Arc::clone(&self.text)) } else { self.environment.file(path) }
     }
 
-    fn includable(&self) -> Option<Vec<PathBuf>> {
-        self.environment.includable()
+    fn includable(&self, folder: &Path) -> Option<Vec<PathBuf>> {
+        self.environment.includable(folder)
+    }
+
+    fn no_configuration(&self, main: &Path) -> Option<String> {
+        self.environment.no_configuration(main)
+    }
+
+    fn kept_as(&self, path: &Path) -> Option<String> {
+        self.environment.kept_as(path)
     }
 }
 

@@ -16,6 +16,7 @@ use crate::environment::{Environment, ProcessEnvironment};
 use crate::governed::{Governed, GovernedKind};
 use crate::kinds::parse_prefix;
 use crate::load::load_draft;
+use crate::naming::tidy;
 
 /// The files of a policy as they were read, and what they say.
 #[derive(Debug)]
@@ -131,8 +132,9 @@ impl Environment for Held<'_> {
         changed.or_else(|| self.files.get(path).cloned())
     }
 
-    fn includable(&self) -> Option<Vec<PathBuf>> {
-        Some(self.files.keys().cloned().collect())
+    fn includable(&self, folder: &Path) -> Option<Vec<PathBuf>> {
+        let folder = tidy(folder);
+        Some(self.files.keys().filter_map(|path| Some(tidy(path).strip_prefix(&folder).ok()?.to_owned())).collect())
     }
 }
 

@@ -7,6 +7,7 @@
 //! What is appended to (events, letters that could not be delivered, spools) and what SQLite keeps is no matter of this crate.
 
 mod draft;
+mod folders;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write as _};
@@ -14,6 +15,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 pub use draft::{Draft, Rights};
+pub use folders::{make_folders_of, remove_empty};
 
 /// Why a file was not replaced. It is as it was, unless it is the folder that could not be forced to the disk.
 #[derive(Debug, thiserror::Error)]

@@ -20,6 +20,7 @@ mod looking_up;
 mod made_live;
 mod moments;
 mod noticing;
+mod places;
 mod reading;
 mod recovering;
 mod rolling;
@@ -364,9 +365,16 @@ impl Governing {
         (class, as_of): (Class, AsOf),
         asked: &Asked,
     ) -> Result<Option<u64>, Overtaken> {
+        let content = match source::versionable(&self.config, loaded) {
+            Ok(content) => content,
+            Err(error) => {
+                tracing::error!(error, "what is live now could not be kept as a version");
+                return Ok(None);
+            }
+        };
         let wish = Wish {
             kind: Kind::Change,
-            content: content_of(loaded),
+            content,
             approvers: None,
             authors: asked.by.clone(),
             reason: asked.reason.clone(),

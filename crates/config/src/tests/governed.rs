@@ -213,8 +213,8 @@ impl Environment for Sealed {
         self.0.get(path).cloned()
     }
 
-    fn includable(&self) -> Option<Vec<PathBuf>> {
-        Some(self.0.keys().cloned().collect())
+    fn includable(&self, folder: &Path) -> Option<Vec<PathBuf>> {
+        Some(self.0.keys().filter_map(|path| Some(path.strip_prefix(folder).ok()?.to_owned())).collect())
     }
 }
 

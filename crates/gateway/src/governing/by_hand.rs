@@ -2,11 +2,12 @@
 //! with it that nobody proposed. Nothing is ever lost: where an edit has to give way, it is kept under another name, and that is said.
 
 use std::collections::BTreeMap;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
-use portcullis_config::GovernedKind;
+use portcullis_config::{GovernedKind, Names};
 use portcullis_governance::Content;
 
+use super::places::{is_below, is_writable};
 use super::reading::read;
 use super::source::load_sealed;
 
@@ -55,12 +56,12 @@ pub(super) fn spare(
     before: &[Content],
     (n, whole): (u64, bool),
 ) -> Result<Spared, String> {
-    let folder = config.parent().unwrap_or(Path::new(""));
+    let names = Names::of(config);
     let mut spared = Spared { content: content.clone(), ..Spared::default() };
     let gateway = gateway_files(config, content);
     let same_gateway = same_is_governed(config, content, &gateway);
     for (name, bytes) in &content.files {
-        let path = folder.join(name);
+        let path = names.path_of(name);
         let there = match read(&path) {
             // A folder in its place is nothing that could be kept, and it does not give way.
             Err(_) if whole && path.is_dir() => continue,
@@ -83,9 +84,9 @@ pub(super) fn spare(
         }
         // Of the gateway's own file it cannot be said whether it holds what is not governed and stands in no version.
         let is_known = before.iter().any(|before| was(before).as_ref() == Some(&there));
-        let is_below = Path::new(name).components().all(|part| matches!(part, Component::Normal(_)));
-        if is_below && (!is_known || gateway.contains_key(name)) {
-            match keep(&path, &there, n) {
+        if is_below(name) && (!is_known || gateway.contains_key(name)) {
+            // What a link leads to is not written, and so nothing of it has to be kept.
+            match is_writable(&names, name).and_then(|()| keep(&path, &there, n)) {
                 Ok(kept) => spared.kept.push((name.clone(), kept)),
                 Err(why) if !whole => spared.unkept.push((name.clone(), why)),
                 Err(why) => return Err(why),
@@ -104,10 +105,10 @@ fn gateway_files(config: &Path, content: &Content) -> BTreeMap<String, Vec<u8>> 
 
 /// Whether the gateway's own files on the disk govern the same as those of the content.
 fn same_is_governed(config: &Path, content: &Content, gateway: &BTreeMap<String, Vec<u8>>) -> bool {
-    let folder = config.parent().unwrap_or(Path::new(""));
+    let names = Names::of(config);
     let mut on_disk = content.clone();
     for name in gateway.keys() {
-        let Ok(Some(there)) = read(&folder.join(name)) else { return false };
+        let Ok(Some(there)) = read(&names.path_of(name)) else { return false };
         on_disk.files.insert(name.clone(), there);
     }
     let governed = |content: &Content| load_sealed(config, content).ok().map(|loaded| loaded.governed);

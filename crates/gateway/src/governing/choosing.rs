@@ -5,7 +5,7 @@ use portcullis_governance::{Class, Content, GovernanceError, Rollout, Version};
 use portcullis_policy::DiffBounds;
 
 use super::moments::reached;
-use super::source::{class_of, load_sealed};
+use super::source::{class_of, load_sealed, of_today};
 use super::{Alarm, AsOf, Decided, Governing, Number, Refused, StagedVersion, Why};
 
 /// Evaluations of a comparison that a reload waits for: about a second.
@@ -82,7 +82,7 @@ impl Governing {
             let message = "`[governance]` demands approvals, and nobody may approve yet: name the approvers with `portcullis governance init`";
             return Err(Refused::Other(message.to_owned()));
         }
-        let is_it = |version: &Version| loaded.governed.is(&version.change.governed.0);
+        let is_it = |version: &Version| self.is_version(&loaded, version);
         // The files of the version that serves are no other version while the next one is rolled out.
         let (serving, rolled, rollout) = {
             let governor = self.governor();
@@ -109,7 +109,8 @@ impl Governing {
             let loaded = self.sealed(version, &content, Some(&loaded))?;
             return Ok(Decided { loaded, number: Number::Known(version.n), staged: None, alarm: Some(alarm) });
         }
-        let last = self.governor().standing().version.filter(is_it);
+        let last = self.governor().standing().version;
+        let last = last.filter(is_it);
         let number = match last {
             Some(last) => Number::Known(last.n),
             None => Number::Noted(self.class(&loaded), reading.as_of),
@@ -195,6 +196,18 @@ impl Governing {
         Ok(Some(Decided { loaded, number: Number::Known(version.n), staged, alarm: None }))
     }
 
+    /// Whether files that were read are what this version holds, also where it calls them by earlier names.
+    fn is_version(&self, loaded: &Loaded, version: &Version) -> bool {
+        if loaded.governed.is(&version.change.governed.0) {
+            return true;
+        }
+        let Ok(content) = self.governor().content_of(version) else { return false };
+        of_today(&self.config, content.clone()) != content
+            && load_sealed(&self.config, &content).is_ok_and(|kept| {
+                kept.governed.is(&version.change.governed.0) && kept.governed.digest == loaded.governed.digest
+            })
+    }
+
     /// Whether these are the files of the version that is rolled out.
     pub(super) fn is_rolled_out(&self, disk: &Loaded) -> bool {
         let governor = self.governor();
@@ -253,7 +266,7 @@ impl Governing {
     fn class(&self, loaded: &Loaded) -> Class {
         let standing = self.governor().standing();
         let Some(last) = standing.version else { return Class::Mixed };
-        if loaded.governed.is(&last.change.governed.0) {
+        if self.is_version(loaded, &last) {
             return Class::Neutral;
         }
         let content = self.governor().content_of(&last);

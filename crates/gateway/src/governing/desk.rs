@@ -17,7 +17,7 @@ use super::ahead::Ahead;
 use super::foresight::{self, Foresight};
 use super::going_back::{foreseen_in_words, no_way_back};
 use super::recovering::ONLY_SIGNED;
-use super::source::{content_of, in_a_line, load_sealed};
+use super::source::{content_of, in_a_line, load_sealed, versionable};
 use super::{Governing, shown};
 
 /// Who asks.
@@ -249,7 +249,7 @@ impl Governing {
                 });
                 self.all_read(Content { files: decoded.collect::<Result<_, _>>()? })?
             }
-            (None, None, None) => content_of(&self.on_disk()?),
+            (None, None, None) => self.content_on_disk()?,
             _ => return Err("a policy, all files or a change again is proposed: one of them".to_owned()),
         };
         let wish = self.wish(Kind::Change, content, &proposed.by, who)?;
@@ -270,13 +270,17 @@ impl Governing {
     /// What is live, or where nothing is yet what is on the disk, with another policy.
     fn with_policy(&self, policy: &str) -> Result<Content, String> {
         let live = if self.is_required() { self.live()? } else { self.on_disk()? };
-        let mut content = content_of(&live);
+        let mut content = versionable(&self.config, &live)?;
         content.files.insert(live.governed.policy, policy.as_bytes().to_vec());
         // Problems of values that are expanded name these.
         match self.beyond(&content).filter(|_| load_sealed(&self.config, &content).is_err()) {
             Some(beyond) => Err(beyond),
             None => Ok(content),
         }
+    }
+
+    fn content_on_disk(&self) -> Result<Content, String> {
+        versionable(&self.config, &self.on_disk()?)
     }
 
     pub(super) fn on_disk(&self) -> Result<Loaded, String> {
@@ -370,12 +374,22 @@ impl Governing {
         let does = foreseen_in_words(&change.class, &foreseen);
         // Whoever takes a mistake back does not wait for steps.
         let how = How { at_once: Some(&by.reason), unseen: None };
-        let mut activated = self.activate(&id, how, who, foresight, now)?;
+        let mut activated =
+            self.activate(&id, how, who, foresight, now).map_err(|why| self.left_nothing(&id, why, now))?;
         activated.answer.message = format!("rolled back to version {n}: {}; {does}{remarks}", activated.answer.message);
         if let Some(version) = activated.answer.versions.first_mut() {
             version.change.foreseen = foreseen;
         }
         Ok(activated)
+    }
+
+    /// Takes the change of a rollback away that could not be made live: nobody has to approve it, and it waits for nobody.
+    fn left_nothing(&self, id: &str, why: String, now: Timestamp) -> String {
+        let mut governor = self.governor();
+        match governor.find(id).and_then(|id| governor.reject(id, now)) {
+            Ok(_) => why,
+            Err(error) => format!("{why}; its change {id} is still there: {error}"),
+        }
     }
 
     /// An earlier content, with the API keys, users and authorities of now, but for who is in which group: what was revoked or withdrawn since does not come back. Of the gateway's own files
@@ -503,14 +517,15 @@ impl Governing {
         for approver in approvers {
             add(&mut set, approver, now)?;
         }
-        let wish = Wish { approvers: Some(set), ..self.wish(Kind::Keys, content_of(&loaded), by, who)? };
+        let wish =
+            Wish { approvers: Some(set), ..self.wish(Kind::Keys, versionable(&self.config, &loaded)?, by, who)? };
         let (version, trouble) = self.governor().begin(&wish, now).map_err(said)?;
         self.owe(version.n);
         let mut message = format!(
             "governance begins with version {0}; this instance is {1}: write it down, and start the gateway with `--governed {2}`, or with PORTCULLIS_GOVERNED={2} and PORTCULLIS_INSTANCE={1} in its unit or container",
             version.n,
             version.instance_after(),
-            self.store.path.display()
+            std::path::absolute(&self.store.path).unwrap_or_else(|_| self.store.path.clone()).display()
         );
         if let Some(error) = trouble {
             message.push_str(&format!("; run it again, since the head file could not be written: {error}"));

@@ -10,7 +10,7 @@ use super::Governing;
 use super::desk::{Outcome, PATIENCE, Who, said};
 use super::foresight::{self, Foresight};
 use super::reading::read;
-use super::source::{Source, load_sealed};
+use super::source::{Source, load_sealed, of_today};
 use super::written::prepare_all;
 
 /// Members whose groups are named in a remark.
@@ -29,7 +29,7 @@ impl Governing {
         let content = {
             let governor = self.governor();
             let version = governor.version(n).map_err(said)?;
-            governor.content_of(&version).map_err(said)?
+            of_today(&self.config, governor.content_of(&version).map_err(said)?)
         };
         let (content, remarks) = self.keep_what_was_revoked(n, content)?;
         Ok((n, Wish { restores: n, ..self.wish(Kind::Rollback, content, by, who)? }, remarks))
@@ -43,7 +43,7 @@ impl Governing {
             )));
         }
         let (n, wish, remarks) = self.wish_back(n, by, who)?;
-        let live = self.governor().live().map_err(said)?;
+        let live = of_today(&self.config, self.governor().live().map_err(said)?);
         if live == wish.content {
             return Err(no_way_back(n, GovernanceError::NothingChanges));
         }

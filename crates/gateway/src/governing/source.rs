@@ -1,11 +1,11 @@
 //! Contents, read and compared with the configuration's own code.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use portcullis_config::{Environment, GovernedKind, Loaded, ProcessEnvironment, Report, load};
+use portcullis_config::{Environment, GovernedKind, Loaded, Names, ProcessEnvironment, Report, load};
 use portcullis_governance::{Assessed, Class, Content, Hash, PolicySource};
 use portcullis_identity::settings::ApiKeyRecord;
 use portcullis_policy::{DiffBounds, Effect, compare};
@@ -22,27 +22,78 @@ pub(crate) fn content_of(loaded: &Loaded) -> Content {
     Content { files: loaded.governed.files.iter().map(|file| (file.name.clone(), file.bytes.to_vec())).collect() }
 }
 
+/// The files that were read, as what a version can be made of: what is read of them alone has to be what was read, or another policy than that of the files
+/// would be live, and be taken for theirs.
+///
+/// # Errors
+/// A sentence: it is something else, or cannot be read.
+pub(crate) fn versionable(config: &Path, loaded: &Loaded) -> Result<Content, String> {
+    let content = content_of(loaded);
+    let sealed = load_sealed(config, &content).map_err(|report| in_a_line(&report))?;
+    if sealed.governed.digest == loaded.governed.digest && sealed.policy.sha256() == loaded.policy.sha256() {
+        return Ok(content);
+    }
+    let names =
+        |loaded: &Loaded| -> BTreeSet<String> { loaded.governed.files.iter().map(|file| file.name.clone()).collect() };
+    let (read, found) = (names(loaded), names(&sealed));
+    let missed: Vec<&str> = read.symmetric_difference(&found).map(String::as_str).collect();
+    let what = if missed.is_empty() {
+        "the same files".to_owned()
+    } else {
+        format!("not the same files ({})", missed.join(", "))
+    };
+    Err(format!(
+        "no version is made of the files on disk: read from it they would be another policy than they are, with {what}; nothing has changed, and `portcullis check` says what the files hold"
+    ))
+}
+
 /// Reads a content in place of the files on the disk. What is not governed (certificates of listeners, keys, pages) is still read there.
 pub(crate) fn load_sealed(config: &Path, content: &Content) -> Result<Loaded, Report> {
     load(config, &Sealed::new(config, content))
 }
 
-/// A content in place of the disk.
-struct Sealed(BTreeMap<PathBuf, Arc<[u8]>>);
+/// Of so many files it is tried whether one is the main one.
+const MOST_TRIED: usize = 32;
 
-impl Sealed {
-    fn new(config: &Path, content: &Content) -> Self {
-        let folder = config.parent().unwrap_or(Path::new(""));
-        let main = config.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        let mut files: BTreeMap<PathBuf, Arc<[u8]>> =
-            content.files.iter().map(|(name, bytes)| (folder.join(name), bytes.as_slice().into())).collect();
-        // A content without the main file is none: it must not be read from the disk.
-        files.entry(folder.join(main)).or_insert_with(|| Arc::from(&b""[..]));
-        Self(files)
+/// The content, its files called as they are today.
+pub(super) fn of_today(config: &Path, content: Content) -> Content {
+    let names = Names::of(config);
+    Content { files: content.files.into_iter().map(|(name, bytes)| (names.today(&name), bytes)).collect() }
+}
+
+/// A content in place of the disk.
+struct Sealed<'c> {
+    config: &'c Path,
+    content: &'c Content,
+    names: Names,
+    /// By the name of today: the name under which it is kept, and what it holds.
+    files: BTreeMap<String, (&'c str, Arc<[u8]>)>,
+}
+
+impl<'c> Sealed<'c> {
+    fn new(config: &'c Path, content: &'c Content) -> Self {
+        let names = Names::of(config);
+        let files = content.files.iter();
+        let files = files.map(|(name, bytes)| (names.today(name), (name.as_str(), bytes.as_slice().into()))).collect();
+        Self { config, content, names, files }
+    }
+
+    /// The file of the content that can be the main one.
+    fn other_main(&self) -> Option<&str> {
+        let is_main = |name: &&str| {
+            name.ends_with(".toml") && load_sealed(&self.config.with_file_name(name), self.content).is_ok()
+        };
+        self.content
+            .files
+            .keys()
+            .map(String::as_str)
+            .filter(|name| Path::new(name).parent() == Some(Path::new("")))
+            .take(MOST_TRIED)
+            .find(is_main)
     }
 }
 
-impl Environment for Sealed {
+impl Environment for Sealed<'_> {
     fn variable(&self, name: &str) -> Option<String> {
         ProcessEnvironment.variable(name)
     }
@@ -52,11 +103,34 @@ impl Environment for Sealed {
     }
 
     fn file(&self, path: &Path) -> Option<Arc<[u8]>> {
-        self.0.get(path).cloned()
+        self.files.get(&self.names.name_of(path)).map(|(_, bytes)| Arc::clone(bytes))
     }
 
-    fn includable(&self) -> Option<Vec<PathBuf>> {
-        Some(self.0.keys().cloned().collect())
+    fn includable(&self, folder: &Path) -> Option<Vec<PathBuf>> {
+        let folder = PathBuf::from(self.names.name_of(folder));
+        let files = self.files.keys().filter_map(|name| Path::new(name).strip_prefix(&folder).ok());
+        Some(files.filter(|name| name.is_relative()).map(Path::to_owned).collect())
+    }
+
+    /// A content without the main file is none: it must not be read from the disk.
+    fn no_configuration(&self, main: &Path) -> Option<String> {
+        let name = self.names.name_of(main);
+        if main != self.config || self.files.contains_key(&name) {
+            return None;
+        }
+        let remedy = match self.other_main() {
+            Some(other) => format!(
+                "the gateway's main file is called `{other}` in it: give the file its name back, or start with `-c {}`",
+                self.config.with_file_name(other).display()
+            ),
+            None => "start with the path of the configuration that it was made of".to_owned(),
+        };
+        Some(format!("what is kept as a version has no file `{name}`; {remedy}"))
+    }
+
+    fn kept_as(&self, path: &Path) -> Option<String> {
+        let name = self.names.name_of(path);
+        self.files.get(&name).filter(|(kept, _)| *kept != name).map(|(kept, _)| (*kept).to_owned())
     }
 }
 
@@ -74,7 +148,9 @@ impl PolicySource for Source {
         let read = read(&self.config, content);
         let loaded = read.as_ref().as_ref().map_err(Clone::clone)?;
         // All that is read: the rest would come from the disk, where nobody approves it.
-        if let Some(name) = content_of(loaded).files.keys().find(|name| !content.files.contains_key(*name)) {
+        let names = Names::of(&self.config);
+        let known: BTreeSet<String> = content.files.keys().map(|name| names.today(name)).collect();
+        if let Some(name) = content_of(loaded).files.keys().find(|name| !known.contains(*name)) {
             return Err(format!("`{name}` is read, and is not among the files of the change: propose it with them"));
         }
         Ok(Assessed { rules: loaded.governance, governed: Hash(loaded.governed.digest) })

@@ -13,6 +13,7 @@ use super::*;
 pub(super) mod beside;
 pub(super) mod crashes;
 mod disturbed;
+mod named;
 
 const GATEWAY: &str = "version = 1\n[[listener]]\nname = \"l\"\naddress = \"127.0.0.1:0\"\n[[upstream]]\nname = \"u\"\nendpoints = [\"http://127.0.0.1:9\"]\n[[route]]\nname = \"r\"\nupstream = \"u\"\n[store]\npath = \"state.db\"\n[governance]\n";
 

@@ -5,16 +5,17 @@
 //! disk that fails, leaves no mix of two versions that is taken for a third one.
 
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
-use portcullis_config::{GovernedKind, Replacement};
+use portcullis_config::{GovernedKind, Names, Replacement};
+use portcullis_durable::{make_folders_of, remove_empty, sync_folder_of};
 use portcullis_governance::Content;
 
 use super::by_hand::{Spared, spare};
 use super::moments::reached;
+use super::places::{is_below, is_writable, stands_in_folder};
 use super::reading::read;
-use super::source::load_sealed;
+use super::source::{load_sealed, of_today};
 
 /// Texts beside the files whose places they are to take. Dropped, the files are as they were.
 #[derive(Debug)]
@@ -22,7 +23,9 @@ pub(super) struct Prepared {
     texts: Vec<(String, Replacement)>,
     /// Names that no `include` must find any more.
     aside: Vec<String>,
-    folder: PathBuf,
+    /// Folders that were made for them, the highest first.
+    folders: Vec<PathBuf>,
+    names: Names,
     n: u64,
     /// What is not written, a name or a sentence each.
     pub(super) left: Vec<String>,
@@ -32,13 +35,23 @@ pub(super) struct Prepared {
 
 impl Prepared {
     fn new(config: &Path, n: u64) -> Self {
-        let folder = config.parent().unwrap_or(Path::new("")).to_owned();
-        Self { texts: Vec::new(), aside: Vec::new(), folder, n, left: Vec::new(), spared: Spared::default() }
+        Self {
+            texts: Vec::new(),
+            aside: Vec::new(),
+            folders: Vec::new(),
+            names: Names::of(config),
+            n,
+            left: Vec::new(),
+            spared: Spared::default(),
+        }
     }
 
     fn add(&mut self, name: &str, bytes: &[u8]) -> Result<(), String> {
         let text = std::str::from_utf8(bytes).map_err(|_| format!("{name} is no text"))?;
-        let text = Replacement::prepare(&self.folder.join(name), text)?;
+        is_writable(&self.names, name)?;
+        let path = self.names.path_of(name);
+        self.folders.extend(make_folders_of(&path).map_err(|error| error.to_string())?);
+        let text = Replacement::prepare(&path, text)?;
         self.texts.push((name.to_owned(), text));
         reached(format_args!("{name} is prepared"));
         Ok(())
@@ -48,16 +61,27 @@ impl Prepared {
     ///
     /// # Errors
     /// Some have not taken their places, and others may have.
-    pub(super) fn put_in_place(self) -> Result<(), String> {
-        for (name, text) in self.texts {
+    pub(super) fn put_in_place(mut self) -> Result<(), String> {
+        for (name, text) in std::mem::take(&mut self.texts) {
+            // Somebody may have laid a link there meanwhile.
+            is_writable(&self.names, &name)?;
             text.put_in_place()?;
             reached(format_args!("{name} is in place"));
         }
-        for name in self.aside {
-            lay_aside(&self.folder, &name, self.n)?;
+        for name in std::mem::take(&mut self.aside) {
+            stands_in_folder(&self.names, &name)?;
+            lay_aside(&self.names, &name, self.n)?;
             reached(format_args!("{name} is laid aside"));
         }
         Ok(())
+    }
+}
+
+impl Drop for Prepared {
+    fn drop(&mut self) {
+        // The drafts in them go first. Where a text has taken its place, its folder is not empty, and stays.
+        self.texts.clear();
+        remove_empty(&self.folders);
     }
 }
 
@@ -75,12 +99,18 @@ pub(super) fn prepare_all(
     whole: bool,
 ) -> Result<Prepared, String> {
     let mut prepared = Prepared::new(config, n);
-    let folder = prepared.folder.clone();
-    let spared = spare(config, content, before, (n, whole))?;
-    prepared.left.extend(spared.unkept.iter().map(|(name, why)| format!("`{name}`: {why}")));
-    let holds = |name: &str, bytes: &[u8]| read(&folder.join(name)).is_ok_and(|there| there.as_deref() == Some(bytes));
-    let is_writable = |name: &String| spared.unkept.iter().all(|(unkept, _)| unkept != name);
-    let files = spared.content.files.iter().filter(|(name, _)| is_writable(name));
+    let names = prepared.names.clone();
+    let content = &of_today(config, content.clone());
+    let before: Vec<Content> = before.iter().map(|before| of_today(config, before.clone())).collect();
+    let spared = spare(config, content, &before, (n, whole))?;
+    prepared.left.extend(spared.unkept.iter().map(|(name, why)| match why.starts_with('`') {
+        true => why.clone(),
+        false => format!("`{name}`: {why}"),
+    }));
+    let holds =
+        |name: &str, bytes: &[u8]| read(&names.path_of(name)).is_ok_and(|there| there.as_deref() == Some(bytes));
+    let is_spared = |name: &String| spared.unkept.iter().all(|(unkept, _)| unkept != name);
+    let files = spared.content.files.iter().filter(|(name, _)| is_spared(name));
     let differing: Vec<(&String, &Vec<u8>)> = files.filter(|(name, bytes)| !holds(name, bytes)).collect();
     for (name, _) in differing.iter().filter(|(name, _)| !is_below(name)) {
         let outside =
@@ -97,9 +127,15 @@ pub(super) fn prepare_all(
             Ok(()) => {}
         }
     }
-    let names: BTreeSet<String> = before.iter().flat_map(|before| includable(config, before)).collect();
-    let is_over = |name: &String| !content.files.contains_key(name) && folder.join(name).is_file();
-    prepared.aside = names.into_iter().filter(is_over).collect();
+    let found: BTreeSet<String> = before.iter().flat_map(|before| includable(config, before)).collect();
+    let is_over = |name: &String| !content.files.contains_key(name) && names.path_of(name).is_file();
+    for name in found.into_iter().filter(is_over) {
+        match stands_in_folder(&names, &name) {
+            Ok(()) => prepared.aside.push(name),
+            Err(why) if whole => return Err(why),
+            Err(why) => prepared.left.push(why),
+        }
+    }
     prepared.spared = spared;
     Ok(prepared)
 }
@@ -111,8 +147,9 @@ pub(super) fn prepare_all(
 /// What cannot be read or written, in a sentence. Nothing is left of it.
 pub(super) fn prepare_change(config: &Path, content: &Content, before: &Content, n: u64) -> Result<Prepared, String> {
     let mut prepared = Prepared::new(config, n);
+    let (content, before) = (&of_today(config, content.clone()), &of_today(config, before.clone()));
     for (name, bytes) in content.files.iter().filter(|(name, bytes)| before.files.get(*name) != Some(bytes)) {
-        let there = read(&prepared.folder.join(name))?;
+        let there = read(&prepared.names.path_of(name))?;
         if there.as_ref() == Some(bytes) {
             continue;
         }
@@ -123,8 +160,11 @@ pub(super) fn prepare_change(config: &Path, content: &Content, before: &Content,
         prepared.add(name, bytes)?;
     }
     for name in includable(config, before).into_iter().filter(|name| !content.files.contains_key(name)) {
-        match read(&prepared.folder.join(&name))? {
-            Some(there) if before.files.get(&name) == Some(&there) => prepared.aside.push(name),
+        match read(&prepared.names.path_of(&name))? {
+            Some(there) if before.files.get(&name) == Some(&there) => {
+                stands_in_folder(&prepared.names, &name)?;
+                prepared.aside.push(name);
+            }
             Some(_) => prepared.left.push(name),
             // It is gone.
             None => {}
@@ -139,16 +179,10 @@ pub(super) fn differs_outside(content: &Content, before: &Content) -> Option<Str
     names.find(|(name, _)| !is_below(name)).map(|(name, _)| name.clone())
 }
 
-fn lay_aside(folder: &Path, name: &str, n: u64) -> Result<(), String> {
-    let (path, aside) = (folder.join(name), folder.join(format!("{name}.before-version-{n}")));
-    let in_folder = path.parent().unwrap_or(folder);
-    let moved = std::fs::rename(&path, &aside).and_then(|()| File::open(in_folder)?.sync_all());
-    moved.map_err(|error| format!("{}: {error}", path.display()))
-}
-
-/// Whether a name stays in the folder.
-fn is_below(name: &str) -> bool {
-    Path::new(name).components().all(|part| matches!(part, Component::Normal(_)))
+fn lay_aside(names: &Names, name: &str, n: u64) -> Result<(), String> {
+    let (path, aside) = (names.path_of(name), names.path_of(&format!("{name}.before-version-{n}")));
+    std::fs::rename(&path, &aside).map_err(|error| format!("{}: {error}", path.display()))?;
+    sync_folder_of(&path).map_err(|error| error.to_string())
 }
 
 /// The files of a content that a pattern of `include` may have found.
@@ -281,7 +315,8 @@ mod tests {
         let other = "version = 1\n# other\n";
         let before = content(&[("portcullis.toml", GATEWAY), ("policy.toml", POLICY)]);
         write_back(&config, &before, &Content::default(), 1, true).unwrap();
-        // Of two files the second one has no place.
+        // Of two files the second one has no place: what should be its folder is a file.
+        std::fs::write(folder.path().join("void"), "").unwrap();
         let after = content(&[("portcullis.toml", GATEWAY), ("policy.toml", other), ("void/a.toml", MORE)]);
         assert!(prepare_all(&config, &after, std::slice::from_ref(&before), 2, true).is_err());
         assert!(prepare_change(&config, &after, &before, 2).is_err());
@@ -293,7 +328,7 @@ mod tests {
         let mut names: Vec<_> =
             std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         names.sort_unstable();
-        assert_eq!(names, ["list.txt", "more", "policy.toml", "portcullis.toml"], "no draft is left");
+        assert_eq!(names, ["list.txt", "more", "policy.toml", "portcullis.toml", "void"], "no draft is left");
         // As much as can be, where the store is what is believed.
         let prepared = prepare_all(&config, &after, std::slice::from_ref(&before), 2, false).unwrap();
         assert_eq!(prepared.left.len(), 1);
