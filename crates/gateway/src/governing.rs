@@ -15,6 +15,7 @@ mod foresight;
 mod going_back;
 mod held;
 mod looking_up;
+mod merging;
 mod moments;
 mod noticing;
 mod reading;
@@ -23,6 +24,7 @@ mod shown;
 mod source;
 #[cfg(test)]
 mod tests;
+mod undoing;
 mod verifying;
 mod written;
 

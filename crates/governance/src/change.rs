@@ -33,11 +33,21 @@ pub enum Kind {
     Keys,
     /// The content of the version before, by itself: a version that was rolled out and denied too much.
     Revert,
+    /// The content that is live without what one earlier version changed in it.
+    Undo,
 }
 
 impl Kind {
-    const ALL: [Self; 7] =
-        [Self::Change, Self::Rollback, Self::Feed, Self::Calibration, Self::BreakGlass, Self::Keys, Self::Revert];
+    const ALL: [Self; 8] = [
+        Self::Change,
+        Self::Rollback,
+        Self::Feed,
+        Self::Calibration,
+        Self::BreakGlass,
+        Self::Keys,
+        Self::Revert,
+        Self::Undo,
+    ];
 
     /// The word for it.
     pub const fn as_str(self) -> &'static str {
@@ -49,6 +59,7 @@ impl Kind {
             Self::BreakGlass => "breakglass",
             Self::Keys => "keys",
             Self::Revert => "revert",
+            Self::Undo => "undo",
         }
     }
 }
@@ -177,7 +188,7 @@ pub struct Change {
     pub impact: Hash,
     /// What the new content demands of the change after it.
     pub rules: Rules,
-    /// Of a rollback: the version whose content it is.
+    /// Of a rollback: the version whose content it is. Of an undoing: the version whose change is taken out of what is live.
     pub restores: u64,
     /// Who wants it: every name that is known of the author, at least one.
     pub authors: Vec<String>,

@@ -24,7 +24,7 @@ use crate::head::{Head, HeadPlace};
 use crate::ledger::{ChangeState, Ledger, NewVersion};
 use crate::rollout::Rollout;
 use crate::threshold::{Count, Need, Shortfall};
-use crate::version::{MAX_APPROVALS, Version};
+use crate::version::{MAX_APPROVALS, Version, over_steps};
 
 use proposals::closed;
 pub use source::{Assessed, PolicySource};
@@ -46,7 +46,7 @@ pub struct Wish {
     pub ticket: String,
     /// The report on what was foreseen of its impact, or on why nothing was; empty where nobody looked. At most [`MAX_IMPACT`] bytes.
     pub impact: Vec<u8>,
-    /// Of a rollback: whose content it is.
+    /// Of a rollback: whose content it is; of an undoing: whose change is taken out.
     pub restores: u64,
 }
 
@@ -448,7 +448,11 @@ impl Governor {
         let id = change.id;
         let instance = self.instance();
         let (n, time) = (base_n.saturating_add(1), now.as_microsecond());
-        let version = Version { n, prev, instance, time, by: by.to_owned(), change, approvals };
+        let by = match self.rollout.filter(|over| !over.is_ending() && change.kind != Kind::Revert) {
+            Some(over) => over_steps(by, over.n),
+            None => by.to_owned(),
+        };
+        let version = Version { n, prev, instance, time, by, change, approvals };
         let refers = [version.change.content, version.change.approvers, version.change.impact];
         let record = version.encode();
         let hash = Hash::of(&record);

@@ -33,7 +33,13 @@ impl Need {
         };
         let of_kind = match change.kind {
             Kind::Keys => rules.keys,
-            Kind::Change | Kind::Rollback | Kind::Feed | Kind::Calibration | Kind::BreakGlass | Kind::Revert => 0,
+            Kind::Change
+            | Kind::Rollback
+            | Kind::Feed
+            | Kind::Calibration
+            | Kind::BreakGlass
+            | Kind::Revert
+            | Kind::Undo => 0,
         };
         // Who lowers the rules lowers what protects all the rest.
         let of_rules = if change.rules == *rules { 0 } else { rules.keys.max(rules.loosen) };

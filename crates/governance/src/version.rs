@@ -76,9 +76,29 @@ impl Version {
         if self.begins_governance() { self.hash() } else { self.instance }
     }
 
+    /// Whether the version before it was in its steps still: that one never decided for everybody.
+    pub fn cut_short_the_one_before(&self) -> bool {
+        let who = REASONS.iter().fold(&*self.by, |by, reason| by.split_once(reason).map_or(by, |(who, _)| who));
+        self.n > 1 && who.ends_with(&over(self.n.saturating_sub(1)))
+    }
+
     /// What is demanded of the version after it.
     pub fn rules(&self) -> Rules {
         // Without approvers nobody could meet them.
         if self.change.approvers.is_none() { Rules { required: false, ..self.change.rules } } else { self.change.rules }
     }
+}
+
+/// Before the reasons that stand behind who made it live.
+const REASONS: [&str; 2] = [", at once: ", ", unseen: "];
+
+fn over(n: u64) -> String {
+    format!(", over version {n} in its steps")
+}
+
+/// Who makes a version live, and that the one before it has not come through its steps. What is reasons comes last.
+pub(crate) fn over_steps(by: &str, n: u64) -> String {
+    let place = REASONS.iter().filter_map(|reason| by.find(reason)).min().unwrap_or(by.len());
+    let (who, reasons) = by.split_at_checked(place).unwrap_or((by, ""));
+    format!("{who}{}{reasons}", over(n))
 }

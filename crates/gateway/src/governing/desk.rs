@@ -12,8 +12,8 @@ use portcullis_governance::{ApproverSet, Change, Content, GovernanceError, Kind,
 
 use super::activating::How;
 use super::foresight::{self, Foresight};
-use super::going_back::foreseen_in_words;
 use super::source::{content_of, in_a_line, load_sealed};
+use super::undoing::Back;
 use super::{Governing, shown};
 
 /// Who asks.
@@ -89,8 +89,9 @@ impl Governing {
             Governed::Show { .. } => Err("either a version is shown, or a change: `n` or `change`".to_owned()),
             Governed::Verify => self.verify(),
             Governed::Propose(proposed) => self.propose(&proposed, who, foresight, now),
-            Governed::Rollback { n, by, dry_run: true } => self.try_rollback(n, &by, who, foresight),
+            Governed::Rollback { n, by, dry_run: true } => self.try_rollback(n, &by, who, foresight, now),
             Governed::Rollback { n, by, dry_run: false } => self.rollback(n, &by, who, foresight, now),
+            Governed::Revert { n, by, dry_run } => self.undo((n, dry_run), &by, who, foresight, now),
             Governed::Request { id } => self.request(&id, now),
             Governed::Approve { approval } => self.approve(&approval, now),
             Governed::Reject { id, reason } => self.reject(&id, &reason, who, now),
@@ -278,7 +279,7 @@ impl Governing {
         }
     }
 
-    fn put(&self, wish: Wish, foresight: &dyn Foresight, now: Timestamp) -> Outcome {
+    pub(super) fn put(&self, wish: Wish, foresight: &dyn Foresight, now: Timestamp) -> Outcome {
         // Whoever takes a mistake back where nobody signs does not wait.
         let patience = if self.is_required() { PATIENCE } else { Duration::ZERO };
         let sent = Some(&wish.content).filter(|_| wish.restores == 0);
@@ -307,23 +308,10 @@ impl Governing {
         if n.is_some_and(|n| n == self.n()) {
             return self.put_back(who);
         }
-        let (n, wish, remarks) = self.wish_back(n, by, who)?;
-        let mut performed = self.put(wish, foresight, now).map_err(|why| self.nothing_goes_back(n, why))?;
-        let Some(change) = performed.answer.changes.first() else { return Ok(performed) };
-        if self.is_required() {
-            performed.answer.message = format!("rollback to version {n}: {}{remarks}", performed.answer.message);
-            return Ok(performed);
-        }
-        let (id, foreseen) = (change.id.clone(), change.foreseen.clone());
-        let does = foreseen_in_words(&change.class, &foreseen);
-        // Whoever takes a mistake back does not wait for steps.
-        let how = How { at_once: Some(&by.reason), unseen: None };
-        let mut activated = self.activate(&id, how, who, foresight, now)?;
-        activated.answer.message = format!("rolled back to version {n}: {}; {does}{remarks}", activated.answer.message);
-        if let Some(version) = activated.answer.versions.first_mut() {
-            version.change.foreseen = foreseen;
-        }
-        Ok(activated)
+        let (n, back) = self.wish_back(n, by, who)?;
+        // As a thing that is done, where nobody has to be asked.
+        let what = if self.is_required() { back.what } else { format!("rolled back to version {n}") };
+        self.take_back_now(Back { what, ..back }, by, who, foresight, now, |why| self.nothing_goes_back(n, why))
     }
 
     /// An earlier content, with the API keys, users and authorities of now, but for who is in which group: what was revoked or withdrawn since does not come back. Of the gateway's own files

@@ -425,7 +425,7 @@ fn takes_back([earlier, before]: [Option<&Version>; 2], version: &Version) -> Re
         return Err("there was nothing before that it could take back".to_owned());
     };
     let of_kind = match before.change.kind {
-        Kind::Change | Kind::Rollback => true,
+        Kind::Change | Kind::Rollback | Kind::Undo => true,
         Kind::Feed | Kind::Calibration | Kind::BreakGlass | Kind::Keys | Kind::Revert => false,
     };
     let was = &earlier.change;

@@ -221,7 +221,7 @@ pub(super) fn kept_of(record: &[u8], last: &Version) -> Option<Rollout> {
         return Some(kept).filter(|kept| is_last((kept.n, kept.change)));
     }
     let can_be_staged = match last.change.kind {
-        Kind::Change | Kind::Rollback => last.n > 1,
+        Kind::Change | Kind::Rollback | Kind::Undo => last.n > 1,
         Kind::Feed | Kind::Calibration | Kind::BreakGlass | Kind::Keys | Kind::Revert => false,
     };
     let may_be_its = Rollout::whose(record).is_none_or(is_last);

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use jiff::Timestamp;
-use portcullis_governance::{ApproverSet, Content, Request, Rules};
+use portcullis_governance::{ApproverSet, Content, Kind, Request, Rules};
 use similar::TextDiff;
 
 use crate::answers::terminal::safe;
@@ -30,7 +30,12 @@ pub(super) fn of(request: &Request, effects: &[String]) -> String {
     }
     row("instance", &request.instance.to_string());
     row("changes", &format!("version {} ({})", change.base_n, change.base));
-    if change.restores > 0 {
+    if change.kind == Kind::Undo {
+        row(
+            "undoes",
+            &format!("version {} alone, as the gateway says: what changes is in the lines below", change.restores),
+        );
+    } else if change.restores > 0 {
         row("restores", &format!("version {}", change.restores));
     }
     row("author", &change.authors.join(", "));
