@@ -4,7 +4,8 @@ use super::*;
 
 const CAROL: &str =
     "\n[[assignment]]\nname = \"carol-reads\"\nrole = \"reader\"\nprincipals = [\"user:carol\"]\nscope = \"*\"\n";
-const HOLE: &str = "\n[[deny]]\nname = \"no-secret\"\nactions = [\"* /secret/**\"]\n";
+const HOLE: &str =
+    "\n[[deny]]\nname = \"no-secret\"\nprincipals = [\"user:alice\"]\nactions = [\"GET /secret/**\"]\nscope = \"*\"\n";
 
 fn at(gateway: &Gateway, path: &str, key: &str) -> u16 {
     gateway.get(path, &[("X-Api-Key", key)]).status()

@@ -163,13 +163,15 @@ fn begins_with_a_table(lines: &[&str]) -> bool {
 /// Where two texts differ, in order; none touches the next.
 fn hunks(base: &[&str], other: &[&str]) -> Vec<Hunk> {
     let ops = capture_diff_slices_deadline(Algorithm::Myers, base, other, Instant::now().checked_add(PATIENCE));
-    let mut hunks: Vec<Hunk> = Vec::new();
-    for op in ops.iter().filter(|op| !matches!(op, DiffOp::Equal { .. })) {
-        let hunk = Hunk { base: op.old_range(), other: op.new_range() };
-        match hunks.last_mut().filter(|last| last.base.end == hunk.base.start && last.other.end == hunk.other.start) {
-            Some(last) => (last.base.end, last.other.end) = (hunk.base.end, hunk.other.end),
-            None => hunks.push(hunk),
+    // Only of what is the same both places are told as they are.
+    let same = ops.iter().filter(|op| matches!(op, DiffOp::Equal { .. })).map(|op| (op.old_range(), op.new_range()));
+    let end = (base.len()..base.len(), other.len()..other.len());
+    let (mut hunks, mut place): (Vec<Hunk>, _) = (Vec::new(), (0, 0));
+    for (old, new) in same.chain([end]) {
+        if (old.start, new.start) != place {
+            hunks.push(Hunk { base: place.0..old.start, other: place.1..new.start });
         }
+        place = (old.end, new.end);
     }
     let mut from = 0;
     for hunk in &mut hunks {
