@@ -134,6 +134,8 @@ fn cases() -> Vec<Case> {
         get("/v1/govern/verify", 200),
         get("/v1/govern/approvers", 200),
         act("/v1/govern/rollback", json!({ "verb": "rollback", "n": 1, "by": by() }), 200, "admin.policy_rollback"),
+        // Nothing is before the first one.
+        act("/v1/govern/revert", json!({ "verb": "revert", "n": 1, "by": by() }), 409, "admin.policy_rollback"),
         act("/v1/govern/abort", json!({ "verb": "abort", "reason": "x" }), 409, "admin.policy_rollback"),
         act(
             "/v1/govern/approver_add",

@@ -16,6 +16,7 @@ mod restored;
 mod rollouts;
 mod started;
 mod taken;
+mod undone;
 mod unvouched;
 
 use std::fs;

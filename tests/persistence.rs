@@ -196,7 +196,7 @@ fn without_a_store_a_restart_forgets_and_that_is_said() {
     site.key("alice", "user:alice", "");
     site.policy(AUTHENTICATED);
     let check = site.run(&["check"]);
-    assert!(check.stdout.join("\n").contains("; state: in memory"), "{check:?}");
+    assert!(check.stdout.join("\n").contains("; state: in memory, and no version is kept: "), "{check:?}");
     let gateway = site.start();
     fail_five_times(&gateway, "127.0.0.9");
     assert_eq!(banned(&gateway), ["127.0.0.9"]);

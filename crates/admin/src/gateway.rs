@@ -319,7 +319,7 @@ impl govern::Governed {
         match self {
             Self::List { .. } | Self::Show { .. } | Self::Verify | Self::Request { .. } | Self::Approvers => None,
             Self::Propose(_) => Some(ActionKind::PolicyPropose),
-            Self::Rollback { .. } | Self::Abort { .. } => Some(ActionKind::PolicyRollback),
+            Self::Rollback { .. } | Self::Revert { .. } | Self::Abort { .. } => Some(ActionKind::PolicyRollback),
             Self::Approve { .. } => Some(ActionKind::PolicyApprove),
             Self::Reject { .. } => Some(ActionKind::PolicyReject),
             Self::Activate { .. } => Some(ActionKind::PolicyActivate),

@@ -32,8 +32,20 @@ pub enum Governed {
     Propose(Proposed),
     /// Proposes the files of an earlier version; makes them live where nobody has to be asked.
     Rollback {
-        /// Which; null: the one before the last; the last: what it says is written into the files on disk again.
+        /// Which; null: the last one that was in force for everybody, was not taken back, and answers otherwise than what is live; where the last version
+        /// took something back itself it has to be said. The last: what it says is written into the files on disk again.
         n: Option<u64>,
+        /// Who, why, and where more is said.
+        by: Author,
+        /// Only say what it would do.
+        #[serde(default)]
+        dry_run: bool,
+    },
+    /// Proposes what is live without what one earlier version changed in it; makes it live where nobody has to be asked. What came behind that version stays,
+    /// and where the same lines changed again since it is refused.
+    Revert {
+        /// Which.
+        n: u64,
         /// Who, why, and where more is said.
         by: Author,
         /// Only say what it would do.
@@ -129,6 +141,7 @@ impl Verb for Governed {
             Self::Verify => "verify",
             Self::Propose(_) => "propose",
             Self::Rollback { .. } => "rollback",
+            Self::Revert { .. } => "revert",
             Self::Request { .. } => "request",
             Self::Approve { .. } => "approve",
             Self::Reject { .. } => "reject",
@@ -155,6 +168,7 @@ impl Verb for Governed {
             Self::Verify | Self::Approvers => Vec::new(),
             Self::Propose(_)
             | Self::Rollback { .. }
+            | Self::Revert { .. }
             | Self::Request { .. }
             | Self::Approve { .. }
             | Self::Reject { .. }
@@ -228,9 +242,12 @@ pub struct Answer {
     pub message: String,
     /// What is live; null: nothing was ever.
     pub live: Option<Live>,
-    /// Versions.
+    /// Versions; of a rollback that is only tried those that it would undo.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub versions: Vec<Version>,
+    /// Who gets further by what is only tried, and who less far, in sentences.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub effects: Vec<String>,
     /// Proposals.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<Change>,
@@ -356,13 +373,13 @@ pub struct Change {
     pub id: String,
     /// `open`, `activated`, `rejected`, `expired`, or `overtaken`: another version became live since, so that it never can.
     pub state: String,
-    /// `change`, `rollback`, `keys`, `revert`, `recovery`, `recovered` or `veto`.
+    /// `change`, `rollback`, `undo`, `keys`, `revert`, `recovery`, `recovered` or `veto`.
     pub kind: String,
     /// What the engine finds that it does: `tightens`, `loosens`, `mixed` or `neutral`.
     pub class: String,
     /// The version that it changes.
     pub base: u64,
-    /// The version whose files it has, of a rollback.
+    /// The version whose files it has, of a rollback or a revert; of an undo the version whose change is taken out of what is live.
     pub restores: Option<u64>,
     /// Every name of the author.
     pub authors: Vec<String>,

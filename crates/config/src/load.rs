@@ -500,7 +500,9 @@ impl fmt::Display for Summary {
         write!(formatter, "gateway: {}; state: ", counted(gateway))?;
         match &self.store {
             Some(path) => writeln!(formatter, "{}", path.display())?,
-            None => writeln!(formatter, "in memory")?,
+            None => {
+                writeln!(formatter, "in memory, and no version is kept: a mistake cannot be undone without `[store]`")?
+            }
         }
         let risk = match self.risk_mode {
             RiskMode::Enforce => "enforce",

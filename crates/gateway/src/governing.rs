@@ -18,6 +18,7 @@ mod going_back;
 mod held;
 mod looking_up;
 mod made_live;
+mod merging;
 mod moments;
 mod noticing;
 mod places;
@@ -28,6 +29,7 @@ mod shown;
 mod source;
 #[cfg(test)]
 mod tests;
+mod undoing;
 mod verifying;
 mod written;
 

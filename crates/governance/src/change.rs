@@ -39,10 +39,12 @@ pub enum Kind {
     Recovered,
     /// An approver's no to the recovery that began with the version before.
     Veto,
+    /// The content that is live without what one earlier version changed in it.
+    Undo,
 }
 
 impl Kind {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Change,
         Self::Rollback,
         Self::Feed,
@@ -53,6 +55,7 @@ impl Kind {
         Self::Recovery,
         Self::Recovered,
         Self::Veto,
+        Self::Undo,
     ];
 
     /// The word for it.
@@ -68,6 +71,7 @@ impl Kind {
             Self::Recovery => "recovery",
             Self::Recovered => "recovered",
             Self::Veto => "veto",
+            Self::Undo => "undo",
         }
     }
 }
@@ -196,7 +200,7 @@ pub struct Change {
     pub impact: Hash,
     /// What the new content demands of the change after it.
     pub rules: Rules,
-    /// Of a rollback: the version whose content it is.
+    /// Of a rollback: the version whose content it is. Of an undoing: the version whose change is taken out of what is live.
     pub restores: u64,
     /// Who wants it: every name that is known of the author, at least one.
     pub authors: Vec<String>,

@@ -48,7 +48,7 @@ pub struct Wish {
     pub ticket: String,
     /// The report on what was foreseen of its impact, or on why nothing was; empty where nobody looked. At most [`MAX_IMPACT`] bytes.
     pub impact: Vec<u8>,
-    /// Of a rollback: whose content it is.
+    /// Of a rollback: whose content it is; of an undoing: whose change is taken out.
     pub restores: u64,
 }
 
@@ -454,13 +454,14 @@ impl Governor {
         change: Change,
         approvals: Vec<Approval>,
         set: ApproverSet,
-        How { made: MadeLive { by, exceptions }, blobs, rollout }: How<'_>,
+        How { made: MadeLive { by, mut exceptions }, blobs, rollout }: How<'_>,
         now: Timestamp,
     ) -> Result<(Version, Option<GovernanceError>), GovernanceError> {
         let (base_n, prev) = self.base();
         let id = change.id;
         let instance = self.instance();
         let (n, time) = (base_n.saturating_add(1), now.as_microsecond());
+        exceptions.cut_short = self.rollout.is_some_and(|over| !over.is_ending()) && change.kind != Kind::Revert;
         let version = Version { n, prev, instance, time, by, exceptions, change, approvals };
         let refers = [version.change.content, recovery::means(&version.change), version.change.impact];
         let record = version.encode();

@@ -291,7 +291,8 @@ pub(crate) fn follows(
         | Kind::Calibration
         | Kind::BreakGlass
         | Kind::Keys
-        | Kind::Revert => Err("it is no part of a recovery".to_owned()),
+        | Kind::Revert
+        | Kind::Undo => Err("it is no part of a recovery".to_owned()),
     }
 }
 

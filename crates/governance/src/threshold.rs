@@ -36,7 +36,13 @@ impl Need {
             Kind::Keys => rules.keys,
             // By keys of its own, or by nobody: whoever asks here counts approvers, and needs as many as for what it does.
             Kind::Recovery | Kind::Recovered | Kind::Veto => rules.keys.max(rules.loosen),
-            Kind::Change | Kind::Rollback | Kind::Feed | Kind::Calibration | Kind::BreakGlass | Kind::Revert => 0,
+            Kind::Change
+            | Kind::Rollback
+            | Kind::Feed
+            | Kind::Calibration
+            | Kind::BreakGlass
+            | Kind::Revert
+            | Kind::Undo => 0,
         };
         // Who lowers the rules lowers what protects all the rest.
         let of_rules = if change.rules == *rules { 0 } else { rules.keys.max(rules.loosen) };

@@ -19,12 +19,14 @@ pub struct Exceptions {
     pub at_once: Option<String>,
     /// That it is tried once more, where it was signed by what was foreseen and nobody could look.
     pub unseen: Option<String>,
+    /// The rest of the steps of the version before: that one never decided for everybody.
+    pub cut_short: bool,
 }
 
 impl Exceptions {
     /// None was made.
     pub fn is_empty(&self) -> bool {
-        self.at_once.is_none() && self.unseen.is_none()
+        self.at_once.is_none() && self.unseen.is_none() && !self.cut_short
     }
 
     fn write(&self, writer: &mut Writer) {
@@ -34,6 +36,7 @@ impl Exceptions {
                 writer.text(reason);
             }
         }
+        writer.byte(u8::from(self.cut_short));
     }
 
     fn read(parser: &mut Parser<'_>) -> Result<Self, Malformed> {
@@ -42,7 +45,13 @@ impl Exceptions {
             1 => parser.text().map(Some),
             _ => Err(Malformed),
         };
-        let exceptions = Self { at_once: reason()?, unseen: reason()? };
+        let (at_once, unseen) = (reason()?, reason()?);
+        let cut_short = match parser.byte()? {
+            0 => false,
+            1 => true,
+            _ => return Err(Malformed),
+        };
+        let exceptions = Self { at_once, unseen, cut_short };
         // Without one it is written as it always was, so that what a version says has one form.
         if exceptions.is_empty() { Err(Malformed) } else { Ok(exceptions) }
     }

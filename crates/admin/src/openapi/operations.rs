@@ -233,6 +233,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
     governed("/v1/govern/verify", "Holds all of the log to its hashes and signatures."),
     governed("/v1/govern/propose", "Proposes other files."),
     governed("/v1/govern/rollback", "Proposes the files of an earlier version."),
+    governed("/v1/govern/revert", "Proposes what is live without what one earlier version changed."),
     governed("/v1/govern/request", "What has to be signed."),
     governed("/v1/govern/approve", "Takes what somebody signed."),
     governed("/v1/govern/reject", "Ends a proposal."),

@@ -49,7 +49,7 @@ fn the_least_configuration_has_every_default() {
     let summary = loaded.summary.to_string();
     assert_eq!(
         summary,
-        "gateway: 1 listener, 1 upstream, 1 route, 0 identity providers, 0 API keys, 1 sink; state: in memory\n\
+        "gateway: 1 listener, 1 upstream, 1 route, 0 identity providers, 0 API keys, 1 sink; state: in memory, and no version is kept: a mistake cannot be undone without `[store]`\n\
          policy: 0 networks, 0 resources, 0 roles, 0 groups, 0 assignments, 0 denies, 0 prefixes; risk: monitor; bans: enforce"
     );
 }

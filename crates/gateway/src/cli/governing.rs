@@ -18,7 +18,7 @@ use portcullis_store::Versions;
 use crate::answers::terminal::safe;
 use crate::cli::args::{
     ApproverCommand, ApproverKeyArgs, AuthorArgs, Global, GovernanceCommand, Named, PolicyApproveArgs,
-    PolicyProposeArgs, PolicyRollbackArgs, PolicyShowArgs, PolicySignArgs,
+    PolicyProposeArgs, PolicyRevertArgs, PolicyRollbackArgs, PolicyShowArgs, PolicySignArgs,
 };
 use crate::cli::check::is_policy;
 use crate::cli::configuration::show as show_report;
@@ -303,6 +303,11 @@ const SHORTEST: usize = 8;
 
 pub(crate) fn rollback(global: &Global, args: &PolicyRollbackArgs) -> Result<Exit, Exit> {
     told(global, Governed::Rollback { n: args.n, by: author(&args.by), dry_run: args.dry_run })
+}
+
+/// Undoes one version alone.
+pub(crate) fn revert(global: &Global, args: &PolicyRevertArgs) -> Result<Exit, Exit> {
+    told(global, Governed::Revert { n: args.n, by: author(&args.by), dry_run: args.dry_run })
 }
 
 /// The policy file of a version or a change: its name and its text.

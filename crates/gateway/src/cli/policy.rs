@@ -41,6 +41,7 @@ pub(crate) fn run(global: &Global, args: &PolicyArgs) -> Exit {
         PolicyCommand::Abort(args) => governing::told(global, Governed::Abort { reason: args.reason.clone() }),
         PolicyCommand::Status => governing::status(global),
         PolicyCommand::Rollback(args) => governing::rollback(global, args),
+        PolicyCommand::Revert(args) => governing::revert(global, args),
         PolicyCommand::Verify => governing::verify(global),
     };
     done.unwrap_or_else(|exit| exit)

@@ -174,10 +174,14 @@ impl Governing {
         performed
     }
 
-    /// The steps by which a change comes into force: none for one that changes no answer, and for approvers.
+    /// The steps by which a change comes into force: none for one that changes no answer, for approvers, and for what only takes refusals back: steps are there
+    /// to see whom a version turns away, and whoever is locked out does not wait for them.
     fn steps_of(&self, change: &Change, before: &Content) -> Result<Stages, String> {
         let is_staged = match change.kind {
-            Kind::Change | Kind::Rollback => change.base_n > 0 && change.class != Class::Neutral,
+            Kind::Change => change.base_n > 0 && change.class != Class::Neutral,
+            Kind::Rollback | Kind::Undo => {
+                change.base_n > 0 && !matches!(change.class, Class::Neutral | Class::Loosens)
+            }
             Kind::Feed
             | Kind::Calibration
             | Kind::BreakGlass
@@ -225,7 +229,12 @@ impl Governing {
         self.owe(version.n);
         let serving = version.n.saturating_sub(1);
         let how = format!("approved and being rolled out, and version {serving} serves until that is over");
-        let message = self.is_live(&version, &how);
+        let message = format!(
+            "{}; its steps take {} at least, and `portcullis policy activate {} --now --reason TEXT` has it live for everybody at once",
+            self.is_live(&version, &how),
+            lasting(&read(before)?.stages),
+            id.short()
+        );
         Ok(self.activated(&version, message, trouble))
     }
 
@@ -333,6 +342,17 @@ fn held_up(governor: &Governor, at_once: bool) -> Result<Option<u64>, String> {
         Some(n) if !at_once => Err(said(GovernanceError::RollingOut(n))),
         over => Ok(over),
     }
+}
+
+/// How long all steps last together, for people.
+fn lasting(stages: &Stages) -> String {
+    let steps = u32::try_from(stages.canary.len()).unwrap_or(u32::MAX);
+    let seconds = stages.shadow.saturating_add(stages.step.saturating_mul(steps)).as_secs();
+    let (hours, minutes, rest) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
+    let parts = [(hours, "h"), (minutes, "m"), (rest, "s")];
+    let parts: Vec<String> =
+        parts.iter().filter(|(count, _)| *count > 0).map(|(count, unit)| format!("{count}{unit}")).collect();
+    if parts.is_empty() { "0s".to_owned() } else { parts.join(" ") }
 }
 
 fn unwritten_in_words(error: &str) -> String {

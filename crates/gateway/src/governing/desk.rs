@@ -15,9 +15,10 @@ use portcullis_governance::{
 use super::activating::How;
 use super::ahead::Ahead;
 use super::foresight::{self, Foresight};
-use super::going_back::{foreseen_in_words, no_way_back};
+use super::going_back::no_way_back;
 use super::recovering::ONLY_SIGNED;
 use super::source::{content_of, in_a_line, load_sealed, versionable};
+use super::undoing::Back;
 use super::{Governing, shown};
 
 /// Who asks.
@@ -95,8 +96,9 @@ impl Governing {
             Governed::Show { .. } => Err("either a version is shown, or a change: `n` or `change`".to_owned()),
             Governed::Verify => self.verify(),
             Governed::Propose(proposed) => self.propose(&proposed, who, foresight, now),
-            Governed::Rollback { n, by, dry_run: true } => self.try_rollback(n, &by, who, foresight),
+            Governed::Rollback { n, by, dry_run: true } => self.try_rollback(n, &by, who, foresight, now),
             Governed::Rollback { n, by, dry_run: false } => self.rollback(n, &by, who, foresight, now),
+            Governed::Revert { n, by, dry_run } => self.undo((n, dry_run), &by, who, foresight, now),
             Governed::Request { id } => self.request(&id, now),
             Governed::Approve { approval } => self.approve(&approval, now),
             Governed::Reject { id, reason } => self.reject(&id, &reason, who, now),
@@ -363,28 +365,14 @@ impl Governing {
         if n.is_some_and(|n| n == self.n()) {
             return self.put_back(who);
         }
-        let (n, wish, remarks) = self.wish_back(n, by, who)?;
-        let mut performed = self.put(wish, foresight, now).map_err(|error| no_way_back(n, error))?;
-        let Some(change) = performed.answer.changes.first() else { return Ok(performed) };
-        if self.is_required() {
-            performed.answer.message = format!("rollback to version {n}: {}{remarks}", performed.answer.message);
-            return Ok(performed);
-        }
-        let (id, foreseen) = (change.id.clone(), change.foreseen.clone());
-        let does = foreseen_in_words(&change.class, &foreseen);
-        // Whoever takes a mistake back does not wait for steps.
-        let how = How { at_once: Some(&by.reason), unseen: None };
-        let mut activated =
-            self.activate(&id, how, who, foresight, now).map_err(|why| self.left_nothing(&id, why, now))?;
-        activated.answer.message = format!("rolled back to version {n}: {}; {does}{remarks}", activated.answer.message);
-        if let Some(version) = activated.answer.versions.first_mut() {
-            version.change.foreseen = foreseen;
-        }
-        Ok(activated)
+        let (n, back) = self.wish_back(n, by, who)?;
+        // As a thing that is done, where nobody has to be asked.
+        let what = if self.is_required() { back.what } else { format!("rolled back to version {n}") };
+        self.take_back_now(Back { what, ..back }, by, who, foresight, now, |error| no_way_back(n, error))
     }
 
     /// Takes the change of a rollback away that could not be made live: nobody has to approve it, and it waits for nobody.
-    fn left_nothing(&self, id: &str, why: String, now: Timestamp) -> String {
+    pub(super) fn left_nothing(&self, id: &str, why: String, now: Timestamp) -> String {
         let mut governor = self.governor();
         match governor.find(id).and_then(|id| governor.reject(id, now)) {
             Ok(_) => why,

@@ -2,25 +2,27 @@
 
 use std::path::Path;
 
+use jiff::Timestamp;
 use portcullis_admin::govern::Author;
 use portcullis_config::{GovernedFile, membership_of};
-use portcullis_governance::{Content, GovernanceError, Kind, PolicySource as _, Wish};
+use portcullis_governance::{Content, GovernanceError, Kind, Wish};
 
 use super::Governing;
-use super::desk::{Outcome, PATIENCE, Who, said};
-use super::foresight::{self, Foresight};
+use super::desk::{Outcome, Who, said};
+use super::foresight::Foresight;
 use super::reading::read;
-use super::source::{Source, load_sealed, of_today};
+use super::source::{load_sealed, of_today};
+use super::undoing::Back;
 use super::written::prepare_all;
 
 /// Members whose groups are named in a remark.
 const NAMED: usize = 10;
 
 impl Governing {
-    /// What a rollback would make live: the version (left out, the one before the last), the wish, and what else there is to say of it.
-    pub(super) fn wish_back(&self, n: Option<u64>, by: &Author, who: &Who) -> Result<(u64, Wish, String), String> {
+    /// What a rollback would make live: the version (left out, the last one that answers otherwise), and what it takes back.
+    pub(super) fn wish_back(&self, n: Option<u64>, by: &Author, who: &Who) -> Result<(u64, Back), String> {
         let last = self.n();
-        let n = n.unwrap_or_else(|| last.saturating_sub(1));
+        let n = n.map_or_else(|| self.version_before(), Ok)?;
         if n == 0 || n >= last {
             return Err(format!(
                 "there is no version {n} before the live one, which is {last}; `policy rollback {last}` writes the files of the live one again"
@@ -32,25 +34,30 @@ impl Governing {
             of_today(&self.config, governor.content_of(&version).map_err(said)?)
         };
         let (content, remarks) = self.keep_what_was_revoked(n, content)?;
-        Ok((n, Wish { restores: n, ..self.wish(Kind::Rollback, content, by, who)? }, remarks))
+        let wish = Wish { restores: n, ..self.wish(Kind::Rollback, content, by, who)? };
+        Ok((n, Back { what: format!("rollback to version {n}"), wish, remarks, undoes: self.undone_by(n) }))
     }
 
     /// Says what a rollback would do, and changes nothing.
-    pub(super) fn try_rollback(&self, n: Option<u64>, by: &Author, who: &Who, foresight: &dyn Foresight) -> Outcome {
+    pub(super) fn try_rollback(
+        &self,
+        n: Option<u64>,
+        by: &Author,
+        who: &Who,
+        foresight: &dyn Foresight,
+        now: Timestamp,
+    ) -> Outcome {
         if let Some(last) = n.filter(|n| *n == self.n()) {
             return Ok(self.answer(format!(
                 "the files of version {last}, which is live, would be written again; nothing was changed"
             )));
         }
-        let (n, wish, remarks) = self.wish_back(n, by, who)?;
+        let (n, back) = self.wish_back(n, by, who)?;
         let live = of_today(&self.config, self.governor().live().map_err(said)?);
-        if live == wish.content {
+        if live == back.wish.content {
             return Err(no_way_back(n, GovernanceError::NothingChanges));
         }
-        let class = Source { config: self.config.clone() }.class(&live, &wish.content);
-        let report = self.foresee(Kind::Rollback, &wish.content, foresight, PATIENCE);
-        let does = format!("({}); {}", class.as_str(), foresight::in_words(&report).join("; "));
-        Ok(self.answer(format!("a rollback to version {n} {does}{remarks}; nothing was changed")))
+        self.try_back(Back { what: format!("a {}", back.what), ..back }, foresight, now)
     }
 
     /// A file of keys or users as it is now, with the membership of then. Where files are believed it is the one on the disk: what was revoked there, and is not

@@ -10,7 +10,7 @@ const UNSEEN: &str = ", unseen: ";
 /// In the name of `who`. Where a reason is shown it follows on a word that stands in no name.
 pub(super) fn made_live(who: &str, at_once: Option<String>, unseen: Option<String>) -> MadeLive {
     let by = [AT_ONCE, UNSEEN].iter().fold(who.to_owned(), |who, word| without(&who, word));
-    MadeLive { by, exceptions: Exceptions { at_once, unseen } }
+    MadeLive { by, exceptions: Exceptions { at_once, unseen, cut_short: false } }
 }
 
 /// The text without this word, which begins otherwise where it is said.
@@ -19,10 +19,11 @@ fn without(text: &str, word: &str) -> String {
 }
 
 /// Who, and the exceptions behind that.
-pub(super) fn in_words(by: &str, Exceptions { at_once, unseen }: &Exceptions) -> String {
+pub(super) fn in_words(by: &str, Exceptions { at_once, unseen, cut_short }: &Exceptions) -> String {
+    let cut_short = cut_short.then(|| ", over the version before in its steps".to_owned());
     let at_once = at_once.as_ref().map(|reason| format!("{AT_ONCE}{}", without(reason, UNSEEN)));
     let unseen = unseen.as_ref().map(|reason| format!("{UNSEEN}{reason}"));
-    [at_once, unseen].into_iter().flatten().fold(by.to_owned(), |text, exception| text + &exception)
+    [cut_short, at_once, unseen].into_iter().flatten().fold(by.to_owned(), |text, exception| text + &exception)
 }
 
 /// The exceptions of a version that has just become live, to be put behind that.

@@ -413,7 +413,8 @@ pub(crate) fn follows(
     match change.kind {
         Kind::Revert => return takes_back([earlier, before], version),
         Kind::Recovery | Kind::Recovered | Kind::Veto => return recovery::follows(before, version, [old, new]),
-        Kind::Change | Kind::Rollback | Kind::Feed | Kind::Calibration | Kind::BreakGlass | Kind::Keys => {}
+        Kind::Change | Kind::Rollback | Kind::Feed | Kind::Calibration | Kind::BreakGlass | Kind::Keys | Kind::Undo => {
+        }
     }
     let rules = before.map_or_else(Default::default, Version::rules);
     let need = Need::of(&rules, change);
@@ -437,7 +438,7 @@ fn takes_back([earlier, before]: [Option<&Version>; 2], version: &Version) -> Re
         return Err("there was nothing before that it could take back".to_owned());
     };
     let of_kind = match before.change.kind {
-        Kind::Change | Kind::Rollback => true,
+        Kind::Change | Kind::Rollback | Kind::Undo => true,
         Kind::Feed
         | Kind::Calibration
         | Kind::BreakGlass

@@ -227,7 +227,7 @@ pub(super) fn kept_of(record: &[u8], last: &Version) -> Option<Rollout> {
         return Some(kept).filter(|kept| is_last((kept.n, kept.change)));
     }
     let can_be_staged = match last.change.kind {
-        Kind::Change | Kind::Rollback => last.n > 1,
+        Kind::Change | Kind::Rollback | Kind::Undo => last.n > 1,
         Kind::Feed
         | Kind::Calibration
         | Kind::BreakGlass

@@ -42,7 +42,8 @@ fn exceptions_are_in_the_chain_and_outlast_a_restart() {
     for key in [&people.ben, &people.cem] {
         governor.approve(change.id, &sign(&governor, &change, key, 11), at(11)).unwrap();
     }
-    let exceptions = Exceptions { at_once: Some("hurry, unseen: x".to_owned()), unseen: Some("night".to_owned()) };
+    let exceptions =
+        Exceptions { at_once: Some("hurry, unseen: x".to_owned()), unseen: Some("night".to_owned()), cut_short: true };
     let made = MadeLive { by: "ana".to_owned(), exceptions: exceptions.clone() };
     let (version, trouble) = governor.activate_and_write(change.id, made, at(12)).unwrap();
     assert!(trouble.is_none());
@@ -77,8 +78,9 @@ proptest! {
         by in "(, at once: |, unseen: |[a-z\u{0}é:, ]){0,6}",
         at_once in proptest::option::of("(, at once: |, unseen: |[a-z ]){0,4}"),
         unseen in proptest::option::of("(, at once: |, unseen: |[a-z ]){0,4}"),
+        cut_short: bool,
     ) {
-        let written = version(&by, Exceptions { at_once, unseen });
+        let written = version(&by, Exceptions { at_once, unseen, cut_short });
         let bytes = written.encode();
         prop_assert_eq!(Version::decode(&bytes).unwrap(), written.clone());
         prop_assert_eq!(bytes == as_before(&written), written.exceptions.is_empty());

@@ -59,7 +59,8 @@ pub(super) fn of_change(
     (ways, later, now): (&Ways, &[RecentChange], Timestamp),
 ) -> Fix {
     let versions = ways.versions;
-    let back = WayBack::of(change, seens, sample, familiar);
+    let all = Taken::of(change, versions, later);
+    let back = WayBack::of((change, all.from), seens, sample, familiar);
     let mut approved = "";
     let command = match change.kind {
         // Whoever was never let in can send as much as they like, to have a rule taken back that keeps them out.
@@ -70,7 +71,7 @@ pub(super) fn of_change(
             if versions == Versions::Approved {
                 approved = "; it is in force once it is approved";
             }
-            format!("portcullis policy rollback {} --reason \"spike of refusals\"", change.before.version())
+            all.command(change)
         }
         ChangeKind::Policy => format!("put the policy {} back, and `portcullis reload`", short(&change.before)),
         ChangeKind::Routes | ChangeKind::Configuration
@@ -79,7 +80,7 @@ pub(super) fn of_change(
             if versions == Versions::Approved {
                 approved = "; it is in force once it is approved";
             }
-            format!("portcullis policy rollback {} --reason \"spike of refusals\"", change.before.version())
+            all.command(change)
         }
         ChangeKind::Routes => "put the earlier `[[route]]` back, and `portcullis reload`".to_owned(),
         ChangeKind::Configuration => "put the earlier configuration back, and `portcullis reload`".to_owned(),
@@ -97,8 +98,75 @@ pub(super) fn of_change(
                 .to_owned()
         }
     };
-    let (opens, whole) = opened(change, now);
-    Fix { command, preview: back.in_words(&opens, whole) + approved, restores: back.restores(), opens }
+    let (opens, whole) = opened(all.from, &change.before, now);
+    let preview = back.in_words(&opens, whole) + &all.in_words() + approved;
+    Fix { command, preview, restores: back.restores(), opens }
+}
+
+/// What a way back takes back.
+struct Taken<'c> {
+    /// What is in force until then: what a way back opens is what this does not permit.
+    from: &'c Policy,
+    /// The change alone; else all that came after it, too.
+    alone: bool,
+    /// The versions that came after it, and how many changes by files.
+    later: Vec<u64>,
+    unnumbered: u64,
+}
+
+impl<'c> Taken<'c> {
+    fn of(change: &'c RecentChange, versions: Versions, later: &'c [RecentChange]) -> Self {
+        let is_of_files = |one: &&RecentChange| match one.kind {
+            ChangeKind::Policy | ChangeKind::Routes | ChangeKind::Configuration => true,
+            ChangeKind::Calibration | ChangeKind::Identity | ChangeKind::ClientAddress => false,
+            ChangeKind::Keys | ChangeKind::Start | ChangeKind::Rollout | ChangeKind::Feed => false,
+        };
+        // What serves is another one, and lists and calibrations are taken back each by itself.
+        if !is_of_files(&change) {
+            return Self { from: &change.after, alone: true, later: Vec::new(), unnumbered: 0 };
+        }
+        let (n, mut numbers) = (change.after.version(), Vec::new());
+        numbers.extend(later.iter().filter(|one| one.kind != ChangeKind::Rollout).map(|one| one.after.version()));
+        numbers.retain(|number| *number > n);
+        numbers.sort_unstable();
+        numbers.dedup();
+        // Of a version alone what is between it and the one before it is undone.
+        let alone =
+            versions != Versions::NotKept && !numbers.is_empty() && change.before.version().checked_add(1) == Some(n);
+        let in_force = later.iter().rev().find(|one| one.kind != ChangeKind::Rollout);
+        let from = in_force.filter(|_| !alone).map_or(&*change.after, |one| &one.after);
+        let unnumbered =
+            if versions == Versions::NotKept { later.iter().filter(is_of_files).count() as u64 } else { 0 };
+        Self { from, alone, later: numbers, unnumbered }
+    }
+
+    fn command(&self, change: &RecentChange) -> String {
+        match self.alone {
+            true => format!("portcullis policy revert {} --reason \"spike of refusals\"", change.after.version()),
+            false => {
+                format!("portcullis policy rollback {} --reason \"spike of refusals\"", change.before.version())
+            }
+        }
+    }
+
+    fn in_words(&self) -> String {
+        let numbers: Vec<String> = self.later.iter().map(u64::to_string).collect();
+        let versions = if numbers.len() == 1 { "version" } else { "versions" };
+        match (self.alone, numbers.is_empty(), self.unnumbered) {
+            (true, false, _) => format!(
+                "; all of it at most, since what came later stays: {versions} {}; `--dry-run` says exactly",
+                numbers.join(", ")
+            ),
+            (_, _, some) if some > 0 => {
+                format!(
+                    "; it undoes what came later, too: {}",
+                    counted(some, "change of the files", "changes of the files")
+                )
+            }
+            (false, false, _) => format!("; it undoes what came later, too: {versions} {}", numbers.join(", ")),
+            (_, _, _) => String::new(),
+        }
+    }
 }
 
 /// Whether it is the name of one list, as a command takes it.
@@ -136,7 +204,8 @@ struct WayBack {
 }
 
 impl WayBack {
-    fn of(change: &RecentChange, seens: &[&Seen], sample: &Outlook, familiar: &Familiar) -> Self {
+    /// `from`: what is in force until then.
+    fn of((change, from): (&RecentChange, &Policy), seens: &[&Seen], sample: &Outlook, familiar: &Familiar) -> Self {
         let mut back = Self::default();
         for seen in tried(seens) {
             let request = &seen.request;
@@ -164,7 +233,7 @@ impl WayBack {
             *back.voices.entry(voice).or_default() |= is_known;
         }
         let these: HashSet<*const Seen> = seens.iter().map(|seen| std::ptr::from_ref(*seen)).collect();
-        let mut tally = Tally::new(&change.after, &change.before);
+        let mut tally = Tally::new(from, &change.before);
         let others = sample.recent.iter().rev().filter(|seen| !these.contains(&std::sync::Arc::as_ptr(seen)));
         for seen in others.take(TRIED) {
             if let Some(permitted) = seen.permitted() {
@@ -209,12 +278,12 @@ impl WayBack {
     }
 }
 
-/// Every kind of request that the way back permits and the policy in force does not, seen or not; and whether that is all.
-fn opened(change: &RecentChange, now: Timestamp) -> (Vec<String>, bool) {
-    if change.before.network_ranges().saturating_add(change.after.network_ranges()) > RANGES {
+/// Every kind of request that the way back permits and what it takes back does not, seen or not; and whether that is all.
+fn opened(from: &Policy, back: &Policy, now: Timestamp) -> (Vec<String>, bool) {
+    if back.network_ranges().saturating_add(from.network_ranges()) > RANGES {
         return (Vec::new(), false);
     }
-    let diff = compare(&change.after, &change.before, now, &BOUNDS);
+    let diff = compare(from, back, now, &BOUNDS);
     // Also where a second factor is still to be shown.
     let is_in = |class: &&ChangedClass| matches!(class.after.outcome, Outcome::Permit | Outcome::StepUp);
     let loosens = diff.classes.iter().filter(|class| class.effect() == Effect::Loosens);

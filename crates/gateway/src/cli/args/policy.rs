@@ -39,6 +39,8 @@ pub(crate) enum PolicyCommand {
     Abort(PolicyAbortArgs),
     /// Have an earlier version live again, as a new one; where approvals are required it is proposed
     Rollback(PolicyRollbackArgs),
+    /// Undo one version alone, and keep what came after it: refused, with the lines, where that changed the same; where approvals are required it is proposed
+    Revert(PolicyRevertArgs),
     /// Hold all versions to their hashes, their signatures and the rules of their time
     Verify,
     /// Show what a policy would have done to the requests that the running gateway has kept: exit code 0 if nobody is
@@ -256,9 +258,22 @@ pub(crate) struct PolicyRejectArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct PolicyRollbackArgs {
-    /// Which version; left out, the one before the last; the last one, which is live: its files are written on the disk again
+    /// Which version; left out, the last one that was in force for everybody and answers otherwise than what is live, unless that took something back
+    /// itself; the last one, which is live: its files are written on the disk again
     #[arg(value_name = "N")]
     pub(crate) n: Option<u64>,
+    /// Only say what it would do, and change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) by: AuthorArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PolicyRevertArgs {
+    /// Which version: what it changed is taken out of what is live
+    #[arg(value_name = "N")]
+    pub(crate) n: u64,
     /// Only say what it would do, and change nothing
     #[arg(long)]
     pub(crate) dry_run: bool,

@@ -39,7 +39,12 @@ pub(super) fn of(request: &Request, effects: &[String]) -> String {
             ),
         );
     }
-    if change.restores > 0 {
+    if change.kind == Kind::Undo {
+        row(
+            "undoes",
+            &format!("version {} alone, as the gateway says: what changes is in the lines below", change.restores),
+        );
+    } else if change.restores > 0 {
         row("restores", &format!("version {}", change.restores));
     }
     row("author", &change.authors.join(", "));

@@ -13,6 +13,9 @@ use crate::governing::percent;
 pub(super) fn of_change(done: &Answer) -> String {
     let mut text = safe(&done.message);
     let foreseen = done.changes.first().map_or(&[][..], |change| change.foreseen.as_slice());
+    for line in &done.effects {
+        text.push_str(&format!("\n  {}", safe(line)));
+    }
     // The first two stand in the message.
     for line in foreseen.iter().skip(2) {
         text.push_str(&format!("\n  {}", safe(line)));
@@ -106,6 +109,7 @@ pub(super) fn of_list(done: &Answer) -> String {
 
 fn kind(change: &Change) -> String {
     match change.restores {
+        Some(n) if change.kind == "undo" => format!("{} of {n}", safe(&change.kind)),
         Some(n) => format!("{} to {n}", safe(&change.kind)),
         None => safe(&change.kind),
     }

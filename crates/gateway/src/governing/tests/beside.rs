@@ -169,3 +169,29 @@ fn what_was_overtaken_is_over_and_is_proposed_again_for_the_version_that_is_live
     place.perform(Governed::Activate { id: third, at_once: None, unseen: None });
     assert!(again(&other).unwrap_err().contains("both change policy.toml"));
 }
+
+/// Finding of 2026-11: a rollback went to a version that had only been in its steps when other files became live.
+#[test]
+fn a_rollback_goes_to_no_version_that_decided_for_nobody() {
+    let place = Place::believing("shadow = \"1h\"\n");
+    place.roll_out(&format!("{POLICY}# next\n"));
+    place.write(&format!("{POLICY}# by hand\n"));
+    place.write_more(&SOMEBODY.replace("user:a", "user:b"));
+    let decided = place.choose(Why::Asked, Some(1)).unwrap();
+    let Number::Noted(class, as_of) = decided.number else { panic!("{:?}", decided.number) };
+    let noted = place.governing.note(&decided.loaded, (class, as_of), &Asked::by(vec!["ana".to_owned()]));
+    assert_eq!(noted.unwrap(), Some(3));
+    let version = place.governing.governor().version(3).unwrap();
+    assert!(version.exceptions.cut_short && version.by == "ana", "{version:?}");
+    let answer = place.perform(Governed::Rollback { n: None, by: by(), dry_run: false });
+    assert!(answer.message.starts_with("rolled back to version 1: version 4 is live"), "{answer:?}");
+    // What was taken back in its steps is no version to go to, either.
+    let who = Who::account(1_000, Some("ana"));
+    let again = Governed::Rollback { n: None, by: by(), dry_run: false };
+    let refused = place.governing.perform(again, &who, &Offline, Timestamp::now()).unwrap_err();
+    assert!(
+        refused.contains("is itself a rollback to version 1") && refused.contains("there are version 1 of"),
+        "{refused}"
+    );
+    assert!(!refused.contains("version 2 of") && !refused.contains("version 3 of"), "{refused}");
+}

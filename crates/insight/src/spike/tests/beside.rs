@@ -374,6 +374,55 @@ fn the_way_back_is_the_command_for_how_policies_are_kept() {
     }
 }
 
+/// Finding of 2026-11: the way back was a rollback that took a later deny away with it, and what it opened was compared with what was in force before
+/// that deny.
+#[test]
+fn a_way_back_leaves_what_came_later_or_says_that_it_goes() {
+    let closed_later = |draft: &mut PolicyDraft| {
+        without_the_office(draft);
+        // It closes what everybody could read.
+        draft.assignments.remove(2);
+    };
+    let opens_it = |fix: &Fix| fix.opens.iter().any(|kind| kind.contains("GET /public/** by anonymous"));
+    for (versions, before, command, opens, words) in [
+        (Versions::Kept, 7, "portcullis policy revert 8 --reason", false, "since what came later stays: version 9; "),
+        (
+            Versions::Approved,
+            7,
+            "portcullis policy revert 8 --reason",
+            false,
+            "since what came later stays: version 9; ",
+        ),
+        // Two versions came into force at once: neither of them is the change.
+        (
+            Versions::Kept,
+            6,
+            "portcullis policy rollback 6 --reason",
+            true,
+            "; it undoes what came later, too: version 9",
+        ),
+        (Versions::NotKept, 7, "put the policy ", true, "; it undoes what came later, too: 1 change of the files"),
+    ] {
+        let mut scene = Scene::new();
+        scene.policy = Arc::new(compiled(&draft()).numbered(before));
+        scene.change(ChangeKind::Policy, without_the_office);
+        scene.changes[0].after = Arc::new(Policy::clone(&scene.policy).numbered(8));
+        scene.policy = Arc::clone(&scene.changes[0].after);
+        scene.change(ChangeKind::Policy, closed_later);
+        scene.changes[1].after = Arc::new(Policy::clone(&scene.policy).numbered(9));
+        scene.changes[1].at = at(2);
+        scene.locked_out(Answered::Refused(ReasonCode::IpNotAllowed), office);
+        let window = Window { onset: at(0), until: at(30), observed: 300, expected: 1 };
+        let (settings, ways) = (SpikeSettings::default(), Ways { versions, ..Ways::default() });
+        let explained =
+            explain(&window, (&scene.sample.look_back(), &Remembered::default()), (&scene.changes, &ways), &settings);
+        let fix = explained.causes[0].fix.as_ref().unwrap();
+        assert!(fix.command.starts_with(command), "{fix:?}");
+        assert_eq!(opens_it(fix), opens, "{fix:?}");
+        assert!(fix.preview.contains(words), "{fix:?}");
+    }
+}
+
 /// Lists of many networks are not walked while a spike is explained, and that is said.
 #[test]
 fn what_is_too_much_to_compare_is_not_compared() {
