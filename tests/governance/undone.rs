@@ -131,7 +131,9 @@ fn what_only_takes_refusals_back_is_approved_and_takes_no_steps() {
     assert_eq!((&change["kind"], &change["class"], &change["need"]), (&"undo".into(), &"loosens".into(), &2.into()));
     let id = change["id"].as_str().unwrap();
     assert!(run(site, &["policy", "show", &id[..8]], 0).contains("undoes    version 2 alone"));
-    [&ben, &cem].map(|key| approve(site, id, key));
+    for key in [&ben, &cem] {
+        approve(site, id, key);
+    }
     assert_eq!(status(&gateway, &key), 403, "it waits until it is activated");
     let said = run(site, &["policy", "activate", id], 0);
     assert!(said.contains("version 3 is live (3:"), "{said}");
