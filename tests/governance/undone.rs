@@ -98,6 +98,8 @@ fn one_version_is_undone_and_what_came_after_it_stays() {
     let line = text.lines().position(|line| line.contains("nothing-secret")).unwrap() + 1;
     let conflict = refused(&gateway.site, &["policy", "revert", "4", "--reason", "x"], 1);
     assert!(conflict.contains("policy.toml, ") && conflict.contains(&line.to_string()), "{conflict}");
+    let plain = refused(&gateway.site, &["policy", "rollback", "--reason", "x"], 1);
+    assert!(plain.contains("version 5, which answers as what is live, is itself what was live without"), "{plain}");
     for (n, why) in [("1", "version 1 is the first one"), ("99", "99")] {
         assert!(refused(&gateway.site, &["policy", "revert", n, "--reason", "x"], 1).contains(why));
     }

@@ -230,7 +230,7 @@ impl Governing {
         let serving = version.n.saturating_sub(1);
         let how = format!("approved and being rolled out, and version {serving} serves until that is over");
         let message = format!(
-            "{}; its steps take {} at least, and `portcullis policy activate {} --now --reason TEXT` has it live for everybody at once",
+            "{}; its steps take {} at least, and `portcullis policy activate {} --now --reason TEXT` skips them",
             self.is_live(&version, &how),
             lasting(&read(before)?.stages),
             id.short()

@@ -59,6 +59,14 @@ impl Governing {
             if !self.answers_alike(version)? {
                 return Ok(version.n);
             }
+            // What came behind it changed no answer: it is what a rollback would take back.
+            if let Some(what) = takes_back(version) {
+                let why = format!(
+                    "version {}, which answers as what is live, is itself {what}: say to which version, by its number",
+                    version.n
+                );
+                return Err(self.candidates(&why, &versions));
+            }
         }
         let before = earlier.first().map_or(1, |version| version.n);
         let why = format!(
