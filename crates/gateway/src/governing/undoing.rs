@@ -159,7 +159,7 @@ impl Governing {
         Ok(Back { what: format!("version {n} undone alone"), wish, remarks, undoes })
     }
 
-    /// Undoes one version, as [`Self::take_back_at_once`] does.
+    /// Undoes one version, as [`Self::take_back_now`] does.
     pub(super) fn undo(
         &self,
         (n, dry_run): (u64, bool),
