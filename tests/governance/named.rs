@@ -145,7 +145,7 @@ fn a_rollback_writes_through_no_link_and_what_fails_leaves_nothing_waiting() {
     lay(&victim("policy.toml"), "policy.toml");
     let process = &mut gateway;
     process.reload("ok");
-    let why = refused(&gateway.site, &["policy", "rollback", "--reason", "back"], 1);
+    let why = refused(&gateway.site, &["policy", "rollback", "1", "--reason", "back"], 1);
     assert!(why.contains("`policy.toml` is not written: it is a symbolic link"), "{why}");
     assert_eq!(fs::read_to_string(victim("policy.toml")).unwrap(), other);
     assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), 2);

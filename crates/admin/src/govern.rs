@@ -207,6 +207,9 @@ pub struct Proposed {
     /// What this change was to change, for the version that is live now: it was overtaken. As much of its id as tells it from others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub again: Option<String>,
+    /// The version that it is for: refused where another one is live by then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<u64>,
     /// Who, why, and where more is said.
     pub by: Author,
 }

@@ -204,7 +204,7 @@ mod tests {
         // The usual way to propose.
         place.write("policy.toml", "version = 1\n# the next one\n");
         assert!(looks(3).is_empty());
-        place.perform(Governed::Propose(Proposed { policy: None, files: None, again: None, by: by() }));
+        place.perform(Governed::Propose(Proposed { policy: None, files: None, again: None, base: None, by: by() }));
         assert!(looks(20).is_empty());
     }
 

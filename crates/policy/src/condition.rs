@@ -181,13 +181,14 @@ fn parse_day(text: &str) -> Option<u8> {
 /// `auth_time` at most `max_age_s` ago (RFC 9470 section 3; OpenID Connect Core section 2). Without `auth_time` it is
 /// not fresh.
 pub(crate) fn mfa_is_fresh(principal: &Principal, rules: &StepUpRules, now: Timestamp) -> bool {
+    principal.authentication.stated_mfa || is_strong(principal, rules) && is_recent(principal, rules.max_age_s, now)
+}
+
+/// Whether the principal's authentication, whenever that was, counts as `mfa`.
+pub(crate) fn is_strong(principal: &Principal, rules: &StepUpRules) -> bool {
     let authentication = &principal.authentication;
-    if authentication.stated_mfa {
-        return true;
-    }
-    let strong = authentication.acr.as_deref().is_some_and(|acr| rules.acr.iter().any(|accepted| **accepted == *acr))
-        || authentication.amr.iter().any(|amr| rules.amr.iter().any(|accepted| **accepted == **amr));
-    strong && is_recent(principal, rules.max_age_s, now)
+    authentication.acr.as_deref().is_some_and(|acr| rules.acr.iter().any(|accepted| **accepted == *acr))
+        || authentication.amr.iter().any(|amr| rules.amr.iter().any(|accepted| **accepted == **amr))
 }
 
 /// Whether the principal authenticated at most so many seconds ago, by whatever means. Of whom nobody knows when that was it is not so. A minute

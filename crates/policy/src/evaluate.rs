@@ -17,7 +17,7 @@ use std::ops::ControlFlow;
 use jiff::Timestamp;
 
 use crate::action::{MatchedPatterns, MethodBit};
-use crate::condition::{ConditionKind, Conditions, Truth, is_recent, mfa_is_fresh};
+use crate::condition::{ConditionKind, Conditions, Truth, is_recent, is_strong, mfa_is_fresh};
 use crate::decision::ShadowFinding;
 use crate::draft::AuthenticationRule;
 use crate::network::{NetworkId, NetworkSetId};

@@ -36,6 +36,14 @@ fn each_condition_that_is_not_met_is_suggested() {
     check("max_age", &with(recent.clone()), &ask(alice()), &expected);
     let recent_mfa = WhenDraft { assurance_mfa: true, ..recent };
     check("both", &with(recent_mfa), &ask(alice()), &["assurance:mfa", "role:billing.admin"]);
+    // Finding of 2026-11: who has several factors and no `auth_time` was told to lower the risk as well, which one more login answers.
+    let mut strong = principal(PrincipalKind::User, "alice");
+    strong.authentication.amr = vec!["mfa".into()];
+    let asked = Ask { risk: risk(SignalFamily::Evidence, 3_000), ..ask(Who::verified(strong)) };
+    let mut recent_under_risk = with(WhenDraft { max_age_s: Some(900), ..WhenDraft::default() });
+    recent_under_risk.risk.enforce = true;
+    let expected = ["assurance:mfa", "authentication:15m", "risk:low+role:billing.admin"];
+    check("of somebody with several factors", &recent_under_risk, &asked, &expected);
     let proof = ProofDraft { mfa: false, max_age_s: Some(90) };
     let of_route = PolicyDraft {
         resources: vec![ResourceDraft { proof, ..resource(Rule::Required) }],

@@ -178,8 +178,10 @@ pub(crate) fn verify(global: &Global) -> Result<Exit, Exit> {
 pub(crate) fn propose(global: &Global, args: &PolicyProposeArgs) -> Result<Exit, Exit> {
     let by = author(&args.by);
     let proposed = match &args.file {
-        None => Proposed { policy: None, files: None, again: args.again.clone(), by },
-        Some(file) if is_policy(file) => Proposed { policy: Some(read(global, file)?), files: None, again: None, by },
+        None => Proposed { policy: None, files: None, again: args.again.clone(), base: None, by },
+        Some(file) if is_policy(file) => {
+            Proposed { policy: Some(read(global, file)?), files: None, again: None, base: None, by }
+        }
         Some(file) => {
             let loaded = load(file, &ProcessEnvironment).map_err(|report| {
                 show_report(&report, global);
@@ -188,7 +190,7 @@ pub(crate) fn propose(global: &Global, args: &PolicyProposeArgs) -> Result<Exit,
             let files = content_of(&loaded).files.into_iter();
             let files =
                 files.map(|(name, bytes)| portcullis_admin::govern::File { name, content: BASE64.encode(&bytes) });
-            Proposed { policy: None, files: Some(files.collect()), again: None, by }
+            Proposed { policy: None, files: Some(files.collect()), again: None, base: None, by }
         }
     };
     told(global, Governed::Propose(proposed))
@@ -323,9 +325,9 @@ pub(crate) fn policy_of(global: &Global, of: &Named) -> Result<(String, String),
 }
 
 /// All files of the last version, each with its name; `None`: nothing is live yet.
-pub(crate) fn live_files(global: &Global) -> Result<Option<Vec<portcullis_admin::govern::File>>, Exit> {
+pub(crate) fn live_files(global: &Global) -> Result<Option<(u64, Vec<portcullis_admin::govern::File>)>, Exit> {
     let Some(live) = asked(global, Governed::List { most: 1, before: None })?.live else { return Ok(None) };
-    Ok(Some(asked_for_all(global, Governed::Show { n: Some(live.n), change: None })?.files))
+    Ok(Some((live.n, asked_for_all(global, Governed::Show { n: Some(live.n), change: None })?.files)))
 }
 
 /// A version or a change, read as this machine's gateway would.

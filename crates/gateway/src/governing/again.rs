@@ -1,11 +1,12 @@
 //! A change that was overtaken, for the version that is live by now.
 
 use jiff::Timestamp;
-use portcullis_governance::{ChangeState, Content, Kind};
+use portcullis_governance::{ChangeState, Content};
 
 use super::Governing;
 use super::desk::said;
 use super::merging::without;
+use super::shown::again_by;
 use super::source::of_today;
 
 impl Governing {
@@ -23,13 +24,7 @@ impl Governing {
                     return Err(format!("the change {id} is {state}: only one that was overtaken is proposed again"));
                 }
             }
-            let remedy = match change.kind {
-                Kind::Change => None,
-                Kind::Rollback => Some("`portcullis policy rollback`"),
-                Kind::Undo => Some("`portcullis policy revert`"),
-                _ => Some("`portcullis approver`"),
-            };
-            if let Some(remedy) = remedy {
+            if let Some(remedy) = again_by(change.kind) {
                 return Err(format!(
                     "the change {} changes no files of its own: {remedy} proposes it again",
                     change.id.short()

@@ -255,7 +255,15 @@ impl Governing {
             _ => return Err("a policy, all files or a change again is proposed: one of them".to_owned()),
         };
         let wish = self.wish(Kind::Change, content, &proposed.by, who)?;
-        self.put(wish, foresight, now).map_err(said)
+        let performed = self.put(wish, foresight, now).map_err(said)?;
+        // What became live since whoever proposes has looked would be undone with it.
+        match (proposed.base, performed.answer.changes.first()) {
+            (Some(base), Some(change)) if change.base != base => {
+                let why = format!("version {} is live by now, and not {base}, for which it is proposed", change.base);
+                Err(self.left_nothing(&change.id, why, now))
+            }
+            _ => Ok(performed),
+        }
     }
 
     /// What nothing reads is no part of a configuration, and must not be written anywhere once it is live.

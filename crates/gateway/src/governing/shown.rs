@@ -117,8 +117,31 @@ fn change(change: &governance::Change, state: &str) -> Change {
     }
 }
 
+/// The verb that proposes once more what was overtaken; `None`: it changed files of its own, which can be proposed as they were.
+pub(super) const fn again_by(kind: governance::Kind) -> Option<&'static str> {
+    match kind {
+        governance::Kind::Change => None,
+        governance::Kind::Rollback => Some("`portcullis policy rollback`"),
+        governance::Kind::Undo => Some("`portcullis policy revert`"),
+        governance::Kind::Recovery => Some("`portcullis approver recover`"),
+        governance::Kind::Feed
+        | governance::Kind::Calibration
+        | governance::Kind::BreakGlass
+        | governance::Kind::Keys
+        | governance::Kind::Revert
+        | governance::Kind::Recovered
+        | governance::Kind::Veto => Some("`portcullis approver`"),
+    }
+}
+
 pub(super) fn proposal(proposal: &governance::Proposal) -> Change {
-    let overtaken = || "another version is live since: `policy propose --again` proposes it for that one".to_owned();
+    let overtaken = || {
+        let how = match again_by(proposal.change.kind) {
+            None => "`portcullis policy propose --again`",
+            Some(verb) => verb,
+        };
+        format!("another version is live since: {how} proposes it for that one")
+    };
     Change {
         approved: proposal.count.old.union(&proposal.count.new).cloned().collect(),
         need: proposal.need.old as u64,

@@ -88,7 +88,7 @@ impl Place {
         content.files.insert("more/a.toml".to_owned(), SOMEBODY.into());
         let files =
             content.files.iter().map(|(name, bytes)| File { name: name.clone(), content: BASE64.encode(bytes) });
-        let proposed = Proposed { policy: None, files: Some(files.collect()), again: None, by: by() };
+        let proposed = Proposed { policy: None, files: Some(files.collect()), again: None, base: None, by: by() };
         let id = self.perform(Governed::Propose(proposed)).changes[0].id.clone();
         self.perform(Governed::Activate { id, at_once: None, unseen: None });
         assert_eq!(self.governing.rollout().map(|rolling| (rolling.rollout.n, rolling.serving)), Some((2, 1)));
@@ -101,7 +101,7 @@ impl Place {
 
     /// Proposes and approves; returns the id.
     fn approved(&self, policy: &str) -> String {
-        let proposed = Proposed { policy: Some(policy.to_owned()), files: None, again: None, by: by() };
+        let proposed = Proposed { policy: Some(policy.to_owned()), files: None, again: None, base: None, by: by() };
         let id = self.perform(Governed::Propose(proposed)).changes[0].id.clone();
         self.sign(&id);
         id
@@ -159,7 +159,7 @@ fn a_file_that_a_version_names_and_does_not_hold_is_never_read_from_the_disk() {
     let list = place.folder.path().join("list.txt");
     std::fs::write(&list, "10.0.0.0/8\n").unwrap();
     let named = "version = 1\n[[network]]\nname = \"n\"\nfile = \"list.txt\"\n";
-    let proposed = Proposed { policy: Some(named.to_owned()), files: None, again: None, by: by() };
+    let proposed = Proposed { policy: Some(named.to_owned()), files: None, again: None, base: None, by: by() };
     let who = Who::account(1_000, Some("ana"));
     let refused = place.governing.perform(Governed::Propose(proposed), &who, &Offline, Timestamp::now());
     assert!(refused.unwrap_err().contains("`list.txt` is read, and is not among the files of the change"));
@@ -301,7 +301,7 @@ fn what_asks_for_more_of_a_second_factor_cannot_be_that_of_two_versions_at_once(
     let place = Place::believing("shadow = \"1h\"\n");
     let more = SOMEBODY.replace("name = \"a\"", "name = \"b\"");
     let stricter = format!("{POLICY}{more}[step_up]\nmax_age = \"5m\"\n");
-    let proposed = Proposed { policy: Some(stricter), files: None, again: None, by: by() };
+    let proposed = Proposed { policy: Some(stricter), files: None, again: None, base: None, by: by() };
     let id = place.perform(Governed::Propose(proposed)).changes[0].id.clone();
     let who = Who::account(1_000, Some("ana"));
     let wanted = Governed::Activate { id, at_once: None, unseen: None };
@@ -337,7 +337,7 @@ fn what_was_signed_by_what_was_foreseen_is_not_live_where_nobody_can_look_again(
     let foresight = Once(std::cell::Cell::new(true));
     let perform = |wanted| place.governing.perform(wanted, &who, &foresight, Timestamp::now());
     let proposed = |policy: &str| {
-        Governed::Propose(Proposed { policy: Some(policy.to_owned()), files: None, again: None, by: by() })
+        Governed::Propose(Proposed { policy: Some(policy.to_owned()), files: None, again: None, base: None, by: by() })
     };
     let activate = |id: &str| perform(Governed::Activate { id: id.to_owned(), at_once: None, unseen: None });
     let id = perform(proposed(OTHER)).unwrap().answer.changes[0].id.clone();

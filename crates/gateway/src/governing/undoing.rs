@@ -105,9 +105,13 @@ impl Governing {
     pub(super) fn undone_by(&self, n: u64) -> Vec<Version> {
         let after = |version: &Version| version.n > n;
         let later: Vec<Version> = self.versions_back(BACK).take_while(after).collect();
+        let undone = undone_undoings(&later);
         let is_out = |version: &Version| {
             later.iter().any(|back| match back.change.kind {
-                Kind::Undo => back.change.restores > n && [back.change.restores, back.n].contains(&version.n),
+                Kind::Undo => {
+                    let is_gone = version.n == back.change.restores && !undone.contains(&back.n);
+                    back.change.restores > n && (is_gone || version.n == back.n)
+                }
                 _ => back_over(back).is_some_and(|to| to >= n && to < version.n && version.n <= back.n),
             })
         };
@@ -190,8 +194,9 @@ impl Governing {
         let live = of_today(&self.config, self.governor().live().map_err(said)?);
         let class = Source { config: self.config.clone() }.class(&live, &wish.content);
         let report = self.foresee(wish.kind, &wish.content, foresight, PATIENCE);
+        let required = self.requirement_in_words(&wish.content);
         let mut performed = self.answer(format!(
-            "{what} ({}){}; {}{remarks}; nothing was changed",
+            "{what} ({}){}; {}{remarks}{required}; nothing was changed",
             class.as_str(),
             undone_in_words(&undoes),
             foresight::in_words(&report).join("; ")
@@ -200,6 +205,16 @@ impl Governing {
         let standing = self.governor().standing();
         performed.answer.versions = undoes.iter().map(|version| shown::version(version, &standing)).collect();
         Ok(performed)
+    }
+
+    /// Whether approvals are required from then on, where that changes.
+    fn requirement_in_words(&self, content: &Content) -> &'static str {
+        let now = self.governor().standing().rules.required;
+        match load_sealed(&self.config, content).map(|loaded| loaded.governance.required) {
+            Ok(true) if !now => "; FROM THEN ON APPROVALS ARE REQUIRED",
+            Ok(false) if now => "; FROM THEN ON NO APPROVALS ARE REQUIRED",
+            _ => "",
+        }
     }
 
     /// Who gets further, and who less far.
@@ -232,6 +247,7 @@ impl Governing {
     ) -> Outcome {
         let Back { what, wish, remarks, undoes } = back;
         let undone = undone_in_words(&undoes);
+        let remarks = remarks + self.requirement_in_words(&wish.content);
         let mut performed = self.put(wish, foresight, now).map_err(nothing)?;
         let Some(change) = performed.answer.changes.first() else { return Ok(performed) };
         if self.is_required() {
@@ -287,10 +303,25 @@ fn back_over(version: &Version) -> Option<u64> {
     }
 }
 
+/// The undoings of which what they took back is in force again, by another undoing: of what is given the last one first.
+fn undone_undoings(versions: &[Version]) -> Vec<u64> {
+    let mut undone: Vec<u64> = Vec::new();
+    // Whoever undoes comes later, and may itself have been undone by one that came later still.
+    for version in versions.iter().filter(|version| version.change.kind == Kind::Undo) {
+        if !undone.contains(&version.n) {
+            undone.push(version.change.restores);
+        }
+    }
+    undone
+}
+
 /// Those that were in force for everybody and were not taken back, the last one first, as they are given.
 fn ever_served(versions: &[Version]) -> impl Iterator<Item = &Version> {
-    let was_taken_back = |version: &Version| {
-        versions.iter().any(|back| back_over(back).is_some_and(|to| to < version.n && version.n < back.n))
+    let undone = undone_undoings(versions);
+    let counts = move |back: &Version| back.change.kind != Kind::Undo || !undone.contains(&back.n);
+    let was_taken_back = move |version: &Version| {
+        let is_over = |back: &Version| back_over(back).is_some_and(|to| to < version.n && version.n < back.n);
+        versions.iter().any(|back| is_over(back) && counts(back))
     };
     let was_cut_short =
         |version: &Version| versions.iter().any(|next| next.n == version.n + 1 && next.exceptions.cut_short);

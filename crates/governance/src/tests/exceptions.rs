@@ -43,7 +43,7 @@ fn exceptions_are_in_the_chain_and_outlast_a_restart() {
         governor.approve(change.id, &sign(&governor, &change, key, 11), at(11)).unwrap();
     }
     let exceptions =
-        Exceptions { at_once: Some("hurry, unseen: x".to_owned()), unseen: Some("night".to_owned()), cut_short: true };
+        Exceptions { at_once: Some("hurry, unseen: x".to_owned()), unseen: Some("night".to_owned()), cut_short: false };
     let made = MadeLive { by: "ana".to_owned(), exceptions: exceptions.clone() };
     let (version, trouble) = governor.activate_and_write(change.id, made, at(12)).unwrap();
     assert!(trouble.is_none());
@@ -65,7 +65,13 @@ fn what_a_version_says_has_one_form() {
     let rest = &before[title("portcullis-version-v1").len()..];
     // Its number, two hashes, the time, and who.
     let (head, tail) = rest.split_at(8 + 32 + 32 + 8 + 8 + 3);
-    for (flags, is_one) in [(&[0, 0][..], false), (&[2, 0], false), (&[1, 0, 0, 0, 0, 0, 0, 0, 0, 0], true)] {
+    for (flags, is_one) in [
+        (&[0, 0, 0][..], false),
+        (&[2, 0, 0], false),
+        (&[0, 0, 2], false),
+        (&[0, 0, 1], true),
+        (&[1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], true),
+    ] {
         let bytes = [&title("portcullis-version-v2"), head, flags, tail].concat();
         assert_eq!(Version::decode(&bytes).is_ok(), is_one, "{flags:?}");
     }

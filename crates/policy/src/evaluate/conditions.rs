@@ -70,7 +70,13 @@ impl Policy {
             // Whom nobody knows has authenticated by no means, whatever is supposed.
             Caller::Anonymous => false,
             Caller::SomeVerified => view.supposed.fresh_mfa,
-            Caller::Verified(principal) => view.supposed.fresh_mfa || mfa_is_fresh(principal, &self.step_up, view.now),
+            Caller::Verified(principal) => {
+                // Who authenticates anew does so by the same means.
+                let is_supposed = || view.supposed.authenticated_s.is_some_and(|age| age <= self.step_up.max_age_s);
+                view.supposed.fresh_mfa
+                    || mfa_is_fresh(principal, &self.step_up, view.now)
+                    || is_supposed() && is_strong(principal, &self.step_up)
+            }
         }
     }
 

@@ -130,8 +130,9 @@ fn reason_of(own: Option<&str>, run: &str, findings: &[&Finding]) -> String {
 
 /// Proposes it, and puts it in force where nobody has to approve it.
 fn propose(global: &Global, findings: &[&Finding], prepared: &Prepared, by: Author) -> Result<Exit, Exit> {
-    let files = Some(all_files(global, prepared)?);
-    let done = asked(global, Governed::Propose(Proposed { policy: None, files, again: None, by }))?;
+    let (base, files) = all_files(global, prepared)?;
+    let proposed = Proposed { policy: None, files: Some(files), again: None, base: Some(base), by };
+    let done = asked(global, Governed::Propose(proposed))?;
     let change = done.changes.first();
     let id = change.map(|change| change.id.clone()).unwrap_or_default();
     let waits =
@@ -144,9 +145,9 @@ fn propose(global: &Global, findings: &[&Finding], prepared: &Prepared, by: Auth
     Ok(Exit::Success)
 }
 
-/// All files of the version that is live, with those that change: nothing else that somebody edited comes with them.
-fn all_files(global: &Global, prepared: &Prepared) -> Result<Vec<File>, Exit> {
-    let Some(mut files) = live_files(global)? else {
+/// The version that is live, and all of its files with those that change: nothing else that somebody edited comes with them.
+fn all_files(global: &Global, prepared: &Prepared) -> Result<(u64, Vec<File>), Exit> {
+    let Some((base, mut files)) = live_files(global)? else {
         fail(global, "no version is live yet: start the gateway first");
         return Err(Exit::Negative);
     };
@@ -164,7 +165,7 @@ fn all_files(global: &Global, prepared: &Prepared) -> Result<Vec<File>, Exit> {
         };
         file.content = BASE64.encode(changed.text.as_bytes());
     }
-    Ok(files)
+    Ok((base, files))
 }
 
 fn say(global: &Global, findings: &[&Finding], prepared: &Prepared, message: &str, change: Option<&str>) {

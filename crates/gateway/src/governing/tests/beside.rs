@@ -116,7 +116,7 @@ fn a_queue_in_the_place_of_keys_holds_no_rollback_up() {
     let keys = place.folder.path().join("keys.toml");
     std::fs::write(&keys, "version = 1\n").unwrap();
     place.begin();
-    let proposed = Proposed { policy: Some(OTHER.to_owned()), files: None, again: None, by: by() };
+    let proposed = Proposed { policy: Some(OTHER.to_owned()), files: None, again: None, base: None, by: by() };
     let id = place.perform(Governed::Propose(proposed)).changes[0].id.clone();
     place.perform(Governed::Activate { id, at_once: Some("x".to_owned()), unseen: None });
     std::fs::remove_file(&keys).unwrap();
@@ -138,7 +138,7 @@ fn what_was_overtaken_is_over_and_is_proposed_again_for_the_version_that_is_live
     let gateway = content.files.get_mut("portcullis.toml").unwrap();
     gateway.extend_from_slice(b"[client_address]\ntrusted_proxies = [\"192.0.2.1\"]\n");
     let files = content.files.iter().map(|(name, bytes)| File { name: name.clone(), content: BASE64.encode(bytes) });
-    let proposed = Proposed { policy: None, files: Some(files.collect()), again: None, by: by() };
+    let proposed = Proposed { policy: None, files: Some(files.collect()), again: None, base: None, by: by() };
     let second = place.perform(Governed::Propose(proposed)).changes[0].id.clone();
     place.sign(&second);
     place.perform(Governed::Activate { id: second.clone(), at_once: None, unseen: None });
@@ -151,8 +151,9 @@ fn what_was_overtaken_is_over_and_is_proposed_again_for_the_version_that_is_live
     assert!(refused.contains("version 1 was live, and 2 is now: propose it again"), "{refused}");
     let refused = ask(Governed::Reject { id: first.clone(), reason: "x".to_owned() }).unwrap_err();
     assert!(refused.contains("is overtaken"), "{refused}");
-    let again =
-        |id: &str| ask(Governed::Propose(Proposed { policy: None, files: None, again: Some(id.to_owned()), by: by() }));
+    let again = |id: &str| {
+        ask(Governed::Propose(Proposed { policy: None, files: None, again: Some(id.to_owned()), base: None, by: by() }))
+    };
     assert!(again(&second).unwrap_err().contains("is activated: only one that was overtaken"));
     let third = again(&first).unwrap().changes[0].id.clone();
     let shown = ask(Governed::Show { n: None, change: Some(third.clone()) }).unwrap();

@@ -316,7 +316,7 @@ fn scenario(required: bool, second: Files) -> Scenario {
     files.extend(second.map(|(name, text)| (name, text.to_owned())));
     let files =
         files.iter().map(|(name, text)| File { name: (*name).to_owned(), content: BASE64.encode(text.as_bytes()) });
-    let proposed = Proposed { policy: None, files: Some(files.collect()), again: None, by: by() };
+    let proposed = Proposed { policy: None, files: Some(files.collect()), again: None, base: None, by: by() };
     let id = place.perform(Governed::Propose(proposed)).changes[0].id.clone();
     if required {
         place.sign(&id);

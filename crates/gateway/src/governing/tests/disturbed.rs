@@ -13,7 +13,7 @@ fn two_files(place: &Place, policy: &str) -> String {
     content.files.insert("policy.toml".to_owned(), policy.into());
     content.files.insert("more/a.toml".to_owned(), SOMEBODY.into());
     let files = content.files.iter().map(|(name, bytes)| File { name: name.clone(), content: BASE64.encode(bytes) });
-    let proposed = Proposed { policy: None, files: Some(files.collect()), again: None, by: by() };
+    let proposed = Proposed { policy: None, files: Some(files.collect()), again: None, base: None, by: by() };
     place.perform(Governed::Propose(proposed)).changes[0].id.clone()
 }
 
