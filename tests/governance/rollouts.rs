@@ -132,12 +132,86 @@ fn step_after_step_it_is_live_for_everybody_and_on_the_disk() {
     for part in ["shadow: no caller", "canary: 50 % of the callers", "live for everybody"] {
         assert!(steps.iter().any(|step| step.contains(part)), "{part}: {steps:?}");
     }
+    // Nobody came: that a step passed says nothing, and the event says that, for whoever is to look.
+    let events = gateway.events.all();
+    let severity = |words: &str| {
+        let rollouts = of_kind(&events, "policy.rollout");
+        let told = rollouts.into_iter().find(|event| event["message"].as_str().unwrap().contains(words));
+        told.unwrap_or_else(|| panic!("nobody says `{words}`"))["severity"].clone()
+    };
+    assert_eq!(severity("canary: 50 % of the callers: in the one before nothing was seen of it"), "medium");
+    assert_eq!(severity("live for everybody: in the last step nothing was seen of it"), "high");
     assert_eq!((status(&gateway, &key), live(&gateway.site), rollout(&gateway.site)), (403, 2, Value::Null));
     gateway.reload("ok");
     assert_eq!((status(&gateway, &key), live(&gateway.site)), (403, 2));
     // A rollback does not wait.
     run(&gateway.site, &["policy", "rollback", "--reason", "a mistake"], 0);
     assert_eq!((status(&gateway, &key), rollout(&gateway.site)), (200, Value::Null));
+}
+
+/// Alice, who is refused until then, is let in by the new version: whoever looks at the step sees that, and who it is.
+#[test]
+fn what_a_version_lets_in_is_counted_and_named_while_it_is_tried() {
+    let upstream = Upstream::start();
+    let (site, key) = site(&upstream, "[governance]\nshadow = \"1h\"\n");
+    site.policy(&mistake());
+    let gateway = site.start();
+    activate(&gateway.site, &[FINANCE, NO_BANS].concat());
+    event(&gateway, "policy.rollout");
+    let counted = || {
+        assert_eq!(status(&gateway, &key), 403, "the version that serves refuses her");
+        Some(rollout(&gateway.site)).filter(|rollout| rollout["newly_permitted"].as_u64().unwrap() > 0)
+    };
+    let counted = wait::until(PATIENCE, counted).expect("what it lets in is counted");
+    assert_eq!((&counted["requests"], &counted["newly_denied"]), (&0.into(), &0.into()), "{counted}");
+    let found: Vec<&str> = counted["found"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    assert!(found.iter().any(|line| line.starts_with("newly permits") && line.contains("alice")), "{found:?}");
+    let text = run(&gateway.site, &["policy", "status"], 0);
+    for part in ["that it refuses newly permitted", "newly permits", "by 1 user (alice"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    // Over a restart it is still of this step, and a bad credential is nothing that the policy refuses.
+    let site = stopped(gateway);
+    let kept = rollout(&site);
+    assert!(kept["newly_permitted"].as_u64().unwrap() > 0 && kept["refused"].as_u64().unwrap() > 0, "{kept}");
+    let gateway = site.start();
+    event(&gateway, "policy.rollout");
+    assert_eq!(status(&gateway, "pck_nobody_has_this"), 401);
+    assert_eq!(rollout(&gateway.site)["refused"], kept["refused"]);
+}
+
+/// Nothing comes into force unseen where that is asked for; and what lets somebody in says in its events whom.
+#[test]
+fn a_step_that_nobody_came_to_waits_for_requests() {
+    let upstream = Upstream::start();
+    let (site, key) = site(&upstream, "[governance]\nshadow = \"1s\"\nmin_requests = 2\n");
+    site.policy(&mistake());
+    let gateway = site.start();
+    activate(&gateway.site, &[FINANCE, NO_BANS].concat());
+    let told = |words: &str| {
+        let events = gateway.events.all();
+        let mut rollouts = of_kind(&events, "policy.rollout").into_iter();
+        rollouts.find(|event| event["message"].as_str().unwrap().contains(words)).cloned()
+    };
+    let stays = wait::until(PATIENCE, || told("stays in the step shadow")).expect("it waits on");
+    assert_eq!(stays["severity"], "high");
+    let message = stays["message"].as_str().unwrap();
+    assert!(message.contains("0 of the 2 requests that `min_requests` asks for"), "{message}");
+    let shown = run(&gateway.site, &["policy", "status"], 0);
+    assert!(shown.contains("its time is over: it waits until 2 requests were seen"), "{shown}");
+    assert_eq!(rollout(&gateway.site)["min_requests"], 2);
+    let live = || {
+        // Until then the version before decides.
+        let (status, told) = (status(&gateway, &key), told("live for everybody"));
+        assert!(matches!(status, 200 | 403), "{status}");
+        told
+    };
+    let live = wait::until(PATIENCE, live).expect("it goes on when somebody came");
+    let message = live["message"].as_str().unwrap();
+    for part in ["that it refuses are newly permitted", "newly permits", "by 1 user (alice"] {
+        assert!(message.contains(part), "{part}: {message}");
+    }
+    assert_eq!((&live["severity"], status(&gateway, &key)), (&"low".into(), 200));
 }
 
 #[test]

@@ -129,7 +129,7 @@ impl Governing {
 
     pub(super) fn answer(&self, message: String) -> Performed {
         let standing = self.governor().standing();
-        let rollout = self.rollout();
+        let rollout = self.rollout_now();
         let answer = Answer {
             message,
             live: standing.version.as_ref().map(|version| shown::live(version, &standing, rollout.as_ref())),

@@ -91,6 +91,10 @@ fn rollout(rolling: &super::Rolling) -> Rollout {
         callers_denied: kept.callers_denied,
         max_newly_denied_ppm: rolling.stages.max_newly_denied,
         min_denied_callers: rolling.stages.min_denied_callers,
+        refused: kept.refused,
+        newly_permitted: kept.newly_permitted,
+        min_requests: rolling.stages.min_requests,
+        found: Vec::new(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use data_encoding::BASE64;
 use jiff::Timestamp;
-use portcullis_admin::govern::{Answer, Change, Live, RecoveryKey, Version};
+use portcullis_admin::govern::{Answer, Change, Live, RecoveryKey, Rollout, Version};
 
 use crate::answers::table::table;
 use crate::answers::terminal::safe;
@@ -66,19 +66,39 @@ fn live(live: &Live) -> String {
     if let Some(rollout) = &live.rollout {
         text = text.replacen(" is live", " is being rolled out", 1);
         text.push_str(&format!(
-            "\nrollout   {}, {} s of {} s; version {} decides for all others\n          {} requests decided on by both, {} newly denied: in {} of {} turns, to {} callers\n          it is taken back beyond {} of the turns, from {} callers on",
+            "\nrollout   {}, {} s of {} s; version {} decides for all others\n          {} requests that version {} permits decided on by both, {} newly denied: in {} of {} turns, to {} callers\n          {} of {} that it refuses newly permitted\n          it is taken back beyond {} of the turns, from {} callers on",
             safe(&rollout.stage),
             rollout.spent_s,
             rollout.lasts_s,
             rollout.serving,
             rollout.requests,
+            rollout.serving,
             rollout.newly_denied,
             rollout.turns_denied,
             rollout.turns,
             rollout.callers_denied,
+            rollout.newly_permitted,
+            rollout.refused,
             percent(rollout.max_newly_denied_ppm),
             rollout.min_denied_callers
         ));
+        text.push_str(&of_step(rollout));
+    }
+    text
+}
+
+/// Who is answered otherwise, and what a step waits for.
+fn of_step(rollout: &Rollout) -> String {
+    let mut text: String = rollout.found.iter().map(|line| format!("\n          {}", safe(line))).collect();
+    let seen = rollout.requests.saturating_add(rollout.newly_permitted);
+    let is_over = rollout.lasts_s > 0 && rollout.spent_s >= rollout.lasts_s;
+    if is_over && seen < u64::from(rollout.min_requests) {
+        text.push_str(&format!(
+            "\n          its time is over: it waits until {} requests were seen",
+            rollout.min_requests
+        ));
+    } else if seen == 0 && rollout.lasts_s > 0 {
+        text.push_str("\n          nothing was seen of it in this step yet");
     }
     text
 }
