@@ -370,8 +370,12 @@ pub struct Version {
     pub hash: String,
     /// The hash of its files.
     pub content: String,
-    /// When it became live, RFC 3339.
+    /// When it was activated, RFC 3339: from then on it is live, or comes step by step.
     pub time: String,
+    /// `live`; `rolling_out`: it comes step by step; `taken_back`: it did, and never was live for everybody; `earlier`: another one is live since. Of a list and
+    /// of one that is shown; else empty.
+    #[serde(default)]
+    pub state: String,
     /// Who made it live.
     pub by: String,
     /// The change that it was.

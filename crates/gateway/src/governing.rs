@@ -27,6 +27,7 @@ mod recovering;
 mod rolling;
 mod shown;
 mod source;
+mod stood;
 #[cfg(test)]
 mod tests;
 mod undoing;

@@ -31,6 +31,7 @@ pub(super) fn version(version: &governance::Version, standing: &governance::Stan
         hash: version.hash().to_string(),
         content: version.change.content.to_string(),
         time: time(version.time),
+        state: String::new(),
         by: super::made_live::in_words(&version.by, &version.exceptions),
         change: Change {
             approved: keys(version),

@@ -111,7 +111,7 @@ pub(super) fn of_list(done: &Answer) -> String {
     let mut parts = vec![of_status(done)];
     if !done.versions.is_empty() {
         let rows: Vec<_> = done.versions.iter().map(row).collect();
-        parts.push(table(["VERSION", "LIVE SINCE", "KIND", "CLASS", "AUTHOR", "APPROVALS", "REASON"], &rows));
+        parts.push(table(["VERSION", "ACTIVATED", "KIND", "CLASS", "AUTHOR", "APPROVALS", "REASON"], &rows));
     }
     let now = format!("{:.0}", Timestamp::now());
     let waiting: Vec<_> = done
@@ -143,13 +143,29 @@ fn row(version: &Version) -> [String; 7] {
     let change = &version.change;
     [
         version.n.to_string(),
-        safe(&version.time),
+        activated(version),
         kind(change),
         safe(&change.class),
         author(change),
         change.approved.len().to_string(),
         cut(&change.reason),
     ]
+}
+
+/// When a version was activated, and whether it was live for everybody then.
+fn activated(version: &Version) -> String {
+    let time = safe(&version.time);
+    match version.state.as_str() {
+        "rolling_out" => format!("{time} (in steps)"),
+        "taken_back" => format!("{time} (taken back)"),
+        _ => time,
+    }
+}
+
+/// What became of several changes.
+pub(super) fn of_rejected(done: &Answer) -> String {
+    let lines: Vec<String> = done.message.lines().map(safe).collect();
+    lines.join("\n")
 }
 
 /// As much of a reason as fits a line of a list; `policy show` has all of it.
@@ -179,7 +195,7 @@ pub(super) fn of_version(done: &Answer) -> String {
     let Some(version) = done.versions.first() else { return safe(&done.message) };
     let change = &version.change;
     let mut lines = vec![
-        format!("version   {}, live since {}, made live by {}", version.n, safe(&version.time), safe(&version.by)),
+        format!("version   {}, activated {} by {}", version.n, activated(version), safe(&version.by)),
         format!("hash      {}", safe(&version.hash)),
         format!(
             "change    {}: {}, {}, of version {}",
