@@ -240,7 +240,7 @@ fn the_end_of_a_rollout_leaves_alone_what_was_edited_meanwhile() {
 #[test]
 fn how_far_it_has_come_is_told_as_of_now() {
     let place = Place::believing("shadow = \"1h\"\n");
-    place.roll_out(OTHER);
+    place.roll_out(&format!("{POLICY}# next\n"));
     let kept = place.governing.rollout().unwrap().rollout;
     let told = || place.perform(Governed::List { most: 1, before: None }).live.unwrap().rollout.unwrap();
     assert_eq!((told().spent_s, told().newly_permitted), (0, 0));
