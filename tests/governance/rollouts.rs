@@ -62,6 +62,10 @@ fn a_version_that_denies_who_was_let_in_before_is_taken_back_before_it_decides_f
         (&3.into(), &"revert".into(), &1.into())
     );
     assert_eq!((&newest["by"], &list["live"]["rollout"]), (&"portcullis".into(), &Value::Null));
+    let states: Vec<&Value> = list["versions"].as_array().unwrap().iter().map(|version| &version["state"]).collect();
+    assert_eq!(states, ["live", "taken_back", "earlier"], "what decided for nobody was never live");
+    let shown = run(&gateway.site, &["policy", "show", "2"], 0);
+    assert!(shown.contains("(taken back) by") && !shown.contains("live since"), "{shown}");
     // The files were never touched, and what serves has the number of the new version.
     gateway.reload("ok");
     assert_eq!((status(&gateway, &key), live(&gateway.site)), (200, 3));
@@ -132,12 +136,104 @@ fn step_after_step_it_is_live_for_everybody_and_on_the_disk() {
     for part in ["shadow: no caller", "canary: 50 % of the callers", "live for everybody"] {
         assert!(steps.iter().any(|step| step.contains(part)), "{part}: {steps:?}");
     }
+    // Nobody came: that a step passed says nothing, and the event says that, for whoever is to look.
+    let events = gateway.events.all();
+    let severity = |words: &str| {
+        let rollouts = of_kind(&events, "policy.rollout");
+        let told = rollouts.into_iter().find(|event| event["message"].as_str().unwrap().contains(words));
+        told.unwrap_or_else(|| panic!("nobody says `{words}`"))["severity"].clone()
+    };
+    assert_eq!(severity("canary: 50 % of the callers: in the one before nothing was seen of it"), "medium");
+    assert_eq!(severity("live for everybody: in the last step nothing was seen of it"), "high");
     assert_eq!((status(&gateway, &key), live(&gateway.site), rollout(&gateway.site)), (403, 2, Value::Null));
     gateway.reload("ok");
     assert_eq!((status(&gateway, &key), live(&gateway.site)), (403, 2));
     // A rollback does not wait.
     run(&gateway.site, &["policy", "rollback", "--reason", "a mistake"], 0);
     assert_eq!((status(&gateway, &key), rollout(&gateway.site)), (200, Value::Null));
+}
+
+/// Alice, who is refused until then, is let in by the new version: whoever looks at the step sees that, and who it is.
+#[test]
+fn what_a_version_lets_in_is_counted_and_named_while_it_is_tried() {
+    let upstream = Upstream::start();
+    let (site, key) = site(&upstream, "[governance]\nshadow = \"1h\"\n");
+    site.policy(&mistake());
+    let gateway = site.start();
+    activate(&gateway.site, &[FINANCE, NO_BANS].concat());
+    event(&gateway, "policy.rollout");
+    let counted = || {
+        assert_eq!(status(&gateway, &key), 403, "the version that serves refuses her");
+        Some(rollout(&gateway.site)).filter(|rollout| rollout["newly_permitted"].as_u64().unwrap() > 0)
+    };
+    let counted = wait::until(PATIENCE, counted).expect("what it lets in is counted");
+    assert_eq!((&counted["requests"], &counted["newly_denied"]), (&0.into(), &0.into()), "{counted}");
+    let found: Vec<&str> = counted["found"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    assert!(found.iter().any(|line| line.starts_with("newly permits") && line.contains("alice")), "{found:?}");
+    let text = run(&gateway.site, &["policy", "status"], 0);
+    for part in ["that it refuses newly permitted", "newly permits", "by 1 user (alice"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    let list = json(&gateway.site, &["policy", "list"]);
+    assert_eq!((&list["versions"][0]["state"], &list["versions"][1]["state"]), (&"rolling_out".into(), &"live".into()));
+    // Over a restart it is still of this step, and a bad credential is nothing that the policy refuses.
+    let site = stopped(gateway);
+    let kept = rollout(&site);
+    assert!(kept["newly_permitted"].as_u64().unwrap() > 0 && kept["refused"].as_u64().unwrap() > 0, "{kept}");
+    let gateway = site.start();
+    event(&gateway, "policy.rollout");
+    assert_eq!(status(&gateway, "pck_nobody_has_this"), 401);
+    assert_eq!(rollout(&gateway.site)["refused"], kept["refused"]);
+}
+
+/// The files are believed where nobody has to approve; whoever reloads them is told what they end.
+#[test]
+fn a_reload_that_ends_a_rollout_says_so() {
+    let upstream = Upstream::start();
+    let (site, key) = site(&upstream, "[governance]\nshadow = \"1h\"\n");
+    let gateway = site.start();
+    activate(&gateway.site, &mistake());
+    event(&gateway, "policy.rollout");
+    let said = run(&gateway.site, &["reload"], 0);
+    assert!(!said.contains("rolled out"), "the files are those of the version that serves: {said}");
+    gateway.site.policy(&[FINANCE, NO_BANS, "# edited\n[[role]]\nname = \"other\"\npermissions = []\n"].concat());
+    let said = run(&gateway.site, &["reload"], 0);
+    assert!(said.contains("version 2, which was being rolled out, is rolled out no more: version 3 is live"), "{said}");
+    assert_eq!((status(&gateway, &key), rollout(&gateway.site)), (200, Value::Null));
+}
+
+/// Nothing comes into force unseen where that is asked for; and what lets somebody in says in its events whom.
+#[test]
+fn a_step_that_nobody_came_to_waits_for_requests() {
+    let upstream = Upstream::start();
+    let (site, key) = site(&upstream, "[governance]\nshadow = \"1s\"\nmin_requests = 2\n");
+    site.policy(&mistake());
+    let gateway = site.start();
+    activate(&gateway.site, &[FINANCE, NO_BANS].concat());
+    let told = |words: &str| {
+        let events = gateway.events.all();
+        let mut rollouts = of_kind(&events, "policy.rollout").into_iter();
+        rollouts.find(|event| event["message"].as_str().unwrap().contains(words)).cloned()
+    };
+    let stays = wait::until(PATIENCE, || told("stays in the step shadow")).expect("it waits on");
+    assert_eq!(stays["severity"], "high");
+    let message = stays["message"].as_str().unwrap();
+    assert!(message.contains("0 of the 2 requests that `min_requests` asks for"), "{message}");
+    let shown = run(&gateway.site, &["policy", "status"], 0);
+    assert!(shown.contains("its time is over: it waits until 2 requests were seen"), "{shown}");
+    assert_eq!(rollout(&gateway.site)["min_requests"], 2);
+    let live = || {
+        // Until then the version before decides.
+        let (status, told) = (status(&gateway, &key), told("live for everybody"));
+        assert!(matches!(status, 200 | 403), "{status}");
+        told
+    };
+    let live = wait::until(PATIENCE, live).expect("it goes on when somebody came");
+    let message = live["message"].as_str().unwrap();
+    for part in ["that it refuses are newly permitted", "newly permits", "by 1 user (alice"] {
+        assert!(message.contains(part), "{part}: {message}");
+    }
+    assert_eq!((&live["severity"], status(&gateway, &key)), (&"low".into(), 200));
 }
 
 #[test]
@@ -367,4 +463,38 @@ fn a_process_that_drains_goes_on_with_no_step_and_the_one_that_takes_over_begins
         assert!(!said.iter().any(|line| line.contains(word)), "{word}: {said:?}");
     }
     assert_eq!((status(&new, &key), live(&new.site)), (403, 2));
+}
+
+/// Whoever floods the place where changes wait is swept out of it by one command.
+#[test]
+fn all_that_one_person_has_waiting_is_rejected_at_once() {
+    let upstream = Upstream::start();
+    let (site, _) = site(&upstream, "");
+    let gateway = site.start();
+    let site = &gateway.site;
+    let proposed = |author: &str, n: u32| {
+        site.file("candidate.toml", &["version = 1\n", FINANCE, NO_BANS, &format!("# {author} {n}\n")].concat());
+        let file = site.path("candidate.toml").display().to_string();
+        let arguments = ["policy", "propose", "--author", author, "--reason", "x", &file];
+        json(site, &arguments)["changes"][0]["id"].as_str().unwrap().to_owned()
+    };
+    let [first, second, _] = [0, 1, 2].map(|n| proposed("Mallory", n));
+    let (ours, others) = (proposed("cem", 3), proposed("ben", 4));
+    let open = || {
+        let list = json(site, &["policy", "list"]);
+        let open: Vec<Value> = list["changes"].as_array().unwrap().clone();
+        open.into_iter().filter(|change| change["state"] == "open").count()
+    };
+    assert_eq!(open(), 5);
+    let said = run(site, &["policy", "reject", &first, &second], 0);
+    assert_eq!((said.lines().count(), open()), (2, 3), "{said}");
+    let said = run(site, &["policy", "reject", "--all-of", "mallory", "--reason", "a flood"], 0);
+    assert!(said.contains("rejected by") && said.contains("a flood"), "{said}");
+    assert_eq!(open(), 2);
+    assert!(run(site, &["policy", "reject", "--all-of", "mallory"], 0).contains("no change of theirs waits"));
+    assert_eq!(ask(site, &["policy", "reject", &ours, "--all-of", "ben"]).status.code(), Some(2), "one or the other");
+    assert_eq!(ask(site, &["policy", "reject"]).status.code(), Some(2));
+    // What was rejected before one that is not there stays so.
+    let finished = ask(site, &["policy", "reject", &ours, "ffffffff", &others]);
+    assert_eq!((finished.status.code(), open()), (Some(1), 1), "{finished:?}");
 }

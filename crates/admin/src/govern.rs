@@ -332,7 +332,7 @@ pub struct Rollout {
     pub spent_s: u64,
     /// How many it lasts.
     pub lasts_s: u64,
-    /// Requests of this step that both versions have decided on.
+    /// Requests of this step that both versions have decided on, and that the one that serves permits.
     pub requests: u64,
     /// Those of them that it would newly deny, by callers who were let in before.
     pub newly_denied: u64,
@@ -350,6 +350,18 @@ pub struct Rollout {
     /// Only where so many different callers are denied something.
     #[serde(default)]
     pub min_denied_callers: u32,
+    /// Requests of this step that both versions have decided on, and that the one that serves refuses: not by a ban, or for a bad credential.
+    #[serde(default)]
+    pub refused: u64,
+    /// Those of them that it would newly permit.
+    #[serde(default)]
+    pub newly_permitted: u64,
+    /// The step does not end by itself before `requests` and `newly_permitted` together are so many; 0: it ends by the clock alone.
+    #[serde(default)]
+    pub min_requests: u32,
+    /// What was found in this step since the gateway started, in sentences that name callers, actions and rules.
+    #[serde(default)]
+    pub found: Vec<String>,
 }
 
 /// A version.
@@ -361,8 +373,12 @@ pub struct Version {
     pub hash: String,
     /// The hash of its files.
     pub content: String,
-    /// When it became live, RFC 3339.
+    /// When it was activated, RFC 3339: from then on it is live, or comes step by step.
     pub time: String,
+    /// `live`; `rolling_out`: it comes step by step; `taken_back`: it did, and never was live for everybody; `earlier`: another one is live since. Of a list and
+    /// of one that is shown; else empty.
+    #[serde(default)]
+    pub state: String,
     /// Who made it live.
     pub by: String,
     /// The change that it was.

@@ -27,6 +27,7 @@ mod recovering;
 mod rolling;
 mod shown;
 mod source;
+mod stood;
 #[cfg(test)]
 mod tests;
 mod undoing;
@@ -44,8 +45,8 @@ use portcullis_config::{Loaded, ProcessEnvironment, Report, load};
 use portcullis_events::EventKind;
 use portcullis_governance::power::Demands;
 use portcullis_governance::{
-    Anchor, ApproverSet, Assessed, Class, Content, GovernanceError, Governor, Hash, HeadFile, Kind, Stages, Version,
-    Wish,
+    Anchor, ApproverSet, Assessed, Class, Content, GovernanceError, Governor, Hash, HeadFile, Kind, Rollout, Stages,
+    Version, Wish,
 };
 use portcullis_store::{Lock, LockError, StoreError, Versions};
 use thiserror::Error;
@@ -75,6 +76,8 @@ pub(crate) struct Governing {
     owed: AtomicU64,
     /// The version that decides for nobody any more, whatever the store says of its steps; 0: none.
     withdrawn: AtomicU64,
+    /// How far the version that is rolled out has come as of a moment ago; what is kept of it is older.
+    seen: Mutex<Option<Rollout>>,
     /// `None`: it is only looked at, and nobody ever took the lock.
     _lock: Option<Lock>,
 }
@@ -278,6 +281,7 @@ impl Governing {
             stages: Mutex::new(stages),
             owed: AtomicU64::new(0),
             withdrawn: AtomicU64::new(0),
+            seen: Mutex::new(None),
             _lock: lock,
         })
     }

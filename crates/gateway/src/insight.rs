@@ -171,7 +171,9 @@ impl Insight {
 
     /// What that says, in sentences.
     pub(crate) fn watched_in_words(&self) -> Vec<String> {
-        self.kept.watch().as_ref().map(Watch::in_words).unwrap_or_default()
+        // Put in words while nobody waits.
+        let found = self.kept.watch().as_ref().map(Watch::found);
+        found.map(|found| found.in_words()).unwrap_or_default()
     }
 
     /// Watches nothing any more.

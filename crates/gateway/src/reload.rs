@@ -78,6 +78,8 @@ async fn attempt(
 ) -> Result<(Outcome, EventKind), Overtaken> {
     let path = config.to_owned();
     let governing = running.governing().cloned();
+    // Who activates is told by the answer to that.
+    let rolling = governing.as_ref().filter(|_| why == Why::Asked).and_then(|governing| governing.rollout());
     let in_force = running.shared().snapshot().load().policy.version();
     let kept = Kept(Arc::clone(running));
     let decided = tokio::task::spawn_blocking(move || match governing {
@@ -98,7 +100,8 @@ async fn attempt(
             let before = running.shared().geo.settings();
             locate(running, decided.loaded.geo.clone()).await;
             let alarm = decided.alarm.take();
-            let outcome = apply(decided, running, &Asked { impact, ..asked.clone() });
+            let asked = Asked { impact, ..asked.clone() };
+            let outcome = apply(decided, running, &asked, rolling.map(|rolling| rolling.rollout.n));
             if outcome.as_ref().map_or(true, |outcome| outcome.result.is_err()) {
                 locate(running, before).await;
             } else if let Some(alarm) = alarm {
@@ -131,7 +134,13 @@ async fn locate(running: &Running, settings: portcullis_geo::GeoSettings) {
     }
 }
 
-fn apply(mut decided: Decided, running: &Running, asked: &Asked) -> Result<Outcome, Overtaken> {
+/// Puts it in force. `rolled_out`: the version that was being rolled out before.
+fn apply(
+    mut decided: Decided,
+    running: &Running,
+    asked: &Asked,
+    rolled_out: Option<u64>,
+) -> Result<Outcome, Overtaken> {
     let report = std::mem::take(&mut decided.loaded.warnings);
     if report.warnings() > 0 {
         tracing::warn!("the configuration has warnings:\n{}", report.render_human(false).trim_end());
@@ -140,14 +149,30 @@ fn apply(mut decided: Decided, running: &Running, asked: &Asked) -> Result<Outco
     if !restart.is_empty() {
         tracing::warn!(tables = restart.join(", "), "fixed while the process runs: restart to change them");
     }
-    let summary = decided.loaded.summary.to_string().replace('\n', "; ");
+    let mut summary = decided.loaded.summary.to_string().replace('\n', "; ");
     match running.replace(decided, asked) {
         Ok(()) => {}
         Err(StartError::Overtaken(overtaken)) => return Err(overtaken),
         Err(error) => return Ok(Outcome { result: Err(error.to_string()), report, restart }),
     }
+    if let Some(ended) = rolled_out.and_then(|n| ended(running, n)) {
+        tracing::warn!("{ended}");
+        summary.push_str(&format!("; {ended}"));
+    }
     let snapshot = running.shared().snapshot().load();
     tracing::info!(version = snapshot.policy.version(), sha256 = snapshot.policy.sha256(), "reloaded");
     running.record(EventKind::PolicyReloaded, summary.clone());
     Ok(Outcome { result: Ok(summary), report, restart })
+}
+
+/// What became of a version that was being rolled out before the reload, where it is not any more.
+fn ended(running: &Running, n: u64) -> Option<String> {
+    let governing = running.governing().filter(|governing| governing.rollout().is_none())?;
+    let live = governing.n();
+    Some(match live == n {
+        true => format!("version {n}, which was being rolled out, is live for everybody"),
+        false => format!(
+            "version {n}, which was being rolled out, is rolled out no more: version {live} is live, and what {n} was to change is in it only where the files hold it"
+        ),
+    })
 }

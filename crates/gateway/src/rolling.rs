@@ -9,7 +9,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use portcullis_events::EventKind;
+use portcullis_events::{EventKind, Severity};
 use portcullis_governance::{Rollout, Stage, WHOLE_PPM};
 use portcullis_insight::{Budget, LEAST_TURNS, Watched};
 use portcullis_proxy::Staged;
@@ -116,6 +116,8 @@ struct Step {
     written: Instant,
     /// It is to be taken back for this reason: the data plane has done so, and the store not yet.
     taken_back: Option<String>,
+    /// It was said that it waits on for requests.
+    waits: bool,
 }
 
 impl Hand {
@@ -128,7 +130,7 @@ impl Hand {
         };
         let rollout = standing.rollout;
         if rollout.is_ending() {
-            let finished = self.finish(rollout.n, "it had come through its steps before");
+            let finished = self.finish(rollout.n, "it had come through its steps before", false);
             if finished.is_err() {
                 self.try_again_what_is_owed();
             }
@@ -172,8 +174,11 @@ impl Hand {
         if watched.is_over(budget) {
             return self.take_back(&standing, watched);
         }
+        let now = progress(rollout, spent, watched);
+        self.governing.see(now);
         match standing.stage().filter(|stage| spent < stage.lasts) {
-            Some(_) => self.note(rollout, spent, watched),
+            Some(_) => self.note(now),
+            None if now.seen() < u64::from(standing.stages.min_requests) => self.wait_on(&standing, now),
             None => self.go_on(&standing, &staged, watched),
         }
     }
@@ -188,10 +193,12 @@ impl Hand {
                 newly_denied: rollout.newly_denied,
                 turns: rollout.turns,
                 turns_denied: rollout.turns_denied,
+                refused: rollout.refused,
+                newly_permitted: rollout.newly_permitted,
                 ..Watched::default()
             });
         }
-        self.step = Some(Step { began_with: rollout, began: now, written: now, taken_back: None });
+        self.step = Some(Step { began_with: rollout, began: now, written: now, taken_back: None, waits: false });
         let lasts = standing.stage().map_or(Duration::ZERO, |stage| stage.lasts);
         let left = lasts.saturating_sub(Duration::from_millis(rollout.spent_ms));
         self.tell(
@@ -211,34 +218,74 @@ impl Hand {
         );
     }
 
-    fn note(&mut self, rollout: Rollout, spent: Duration, watched: Watched) -> Result<(), String> {
+    /// The time of a step is over, and too little came to say that it was tried: nothing comes into force unseen where that was asked for.
+    fn wait_on(&mut self, standing: &Standing, now: Rollout) -> Result<(), String> {
+        if let Some(step) = self.step.as_mut().filter(|step| !step.waits) {
+            step.waits = true;
+            let least = standing.stages.min_requests;
+            self.tell_as(
+                Severity::High,
+                format!(
+                    "version {} stays in the step {}: {} of the {least} requests that `min_requests` asks for were decided on by both; it goes on when they have come, `portcullis policy activate {} --now` has it live without them, and `portcullis policy abort` takes it back",
+                    now.n,
+                    words(standing.stage()),
+                    now.seen(),
+                    now.change.short(),
+                ),
+            );
+        }
+        self.note(now)
+    }
+
+    fn note(&mut self, now: Rollout) -> Result<(), String> {
         let Some(step) = self.step.as_mut().filter(|step| step.written.elapsed() >= WRITE) else { return Ok(()) };
         step.written = Instant::now();
-        self.governing.note_progress(progress(rollout, spent, watched))
+        self.governing.note_progress(now)
     }
 
     /// The next step, or everybody.
     fn go_on(&mut self, standing: &Standing, staged: &Arc<Staged>, watched: Watched) -> Result<(), String> {
         let next = standing.rollout.next();
         let n = next.n;
-        let Watched { requests, newly_denied, .. } = watched;
-        let found = format!("{requests} requests were decided on by both, {newly_denied} of them newly denied");
+        let found = self.found(standing, watched);
+        let is_empty = watched.requests == 0 && watched.newly_permitted == 0;
         if let Some(stage) = standing.stages.at(next.stage) {
             self.governing.note_progress(next)?;
             // The next look begins it anew, with nothing counted: what was spent is the step's before.
             self.step = None;
             self.stage(staged, stage.share);
-            self.tell(
-                EventKind::PolicyRollout,
-                format!("version {n} goes on to the step {}: {found} in the one before", words(Some(stage))),
+            let severity = if is_empty { Severity::Medium } else { EventKind::PolicyRollout.severity() };
+            self.tell_as(
+                severity,
+                format!("version {n} goes on to the step {}: in the one before {found}", words(Some(stage))),
             );
             return Ok(());
         }
-        self.finish(n, &format!("{found} in the last step"))
+        self.finish(n, &format!("in the last step {found}"), is_empty)
+    }
+
+    /// What was counted in a step, and who is answered otherwise.
+    fn found(&self, standing: &Standing, watched: Watched) -> String {
+        let Watched { requests, newly_denied, newly_denied_others, newly_step_up, newly_permitted, refused, .. } =
+            watched;
+        let serving = standing.serving;
+        if requests == 0 && newly_permitted == 0 {
+            return format!(
+                "nothing was seen of it: 0 requests were decided on by both that one of them permits, and {refused} that both refuse"
+            );
+        }
+        let mut text = format!(
+            "{requests} requests that version {serving} permits were decided on by both, {newly_denied} of them newly denied; {newly_permitted} of {refused} that it refuses are newly permitted"
+        );
+        if [newly_denied, newly_denied_others, newly_step_up, newly_permitted].iter().any(|count| *count > 0) {
+            let lines = self.insight.as_ref().map(|insight| insight.watched_in_words()).unwrap_or_default();
+            text.push_str(&format!(" ({})", lines.join("; ")));
+        }
+        text
     }
 
     /// Its steps are over.
-    fn finish(&mut self, n: u64, found: &str) -> Result<(), String> {
+    fn finish(&mut self, n: u64, found: &str, is_empty: bool) -> Result<(), String> {
         let remark = match self.governing.finish_rollout(n) {
             Ok(remark) => remark.map_or_else(String::new, |remark| format!("; {remark}")),
             Err(error) => {
@@ -249,7 +296,8 @@ impl Hand {
         self.unwritten = None;
         self.end();
         self.put_in_force(n);
-        self.tell(EventKind::PolicyRollout, format!("version {n} is live for everybody: {found}{remark}"));
+        let severity = if is_empty { Severity::High } else { EventKind::PolicyRollout.severity() };
+        self.tell_as(severity, format!("version {n} is live for everybody: {found}{remark}"));
         Ok(())
     }
 
@@ -436,6 +484,17 @@ impl Hand {
         }
         self.running.record(kind, message);
     }
+
+    /// How a rollout goes on, for whom it concerns so much.
+    fn tell_as(&self, severity: Severity, message: String) {
+        match severity {
+            Severity::Low => tracing::info!("{message}"),
+            Severity::Medium | Severity::High | Severity::Critical => tracing::warn!("{message}"),
+        }
+        let mut event = self.running.event(EventKind::PolicyRollout, message);
+        event.severity = severity;
+        self.running.shared().recorder.record(event);
+    }
 }
 
 fn progress(rollout: Rollout, spent: Duration, watched: Watched) -> Rollout {
@@ -446,6 +505,8 @@ fn progress(rollout: Rollout, spent: Duration, watched: Watched) -> Rollout {
         turns: watched.turns,
         turns_denied: watched.turns_denied,
         callers_denied: watched.callers_denied,
+        refused: watched.refused,
+        newly_permitted: watched.newly_permitted,
         ..rollout
     }
 }

@@ -183,6 +183,7 @@ impl Governor {
         if let (Kind::Recovery, set) = (change.kind, wish.approvers.as_ref().unwrap_or(&self.approvers)) {
             self.check_recovery(&change, set, now)?;
         }
+        self.has_room(&change)?;
         let (content, set) = (wish.content.encode(), wish.approvers.as_ref().map(ApproverSet::encode));
         let mut blobs = vec![(change.content, content.as_slice())];
         let meant = recovery::means(&change);

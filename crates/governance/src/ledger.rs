@@ -9,6 +9,12 @@ use crate::key::PublicKey;
 pub const MAX_VERSIONS: u64 = 100_000;
 /// Proposals that can wait at once.
 pub const MAX_OPEN: usize = 256;
+/// So many of them of one person.
+pub const MAX_OPEN_OF_ONE: usize = 64;
+/// The last places are for what cannot wait: what tightens, other keys, a recovery, and a way back. Of one person that may be [`URGENT_OF_ONE`] more.
+pub const URGENT_OPEN: usize = 32;
+/// As said.
+pub const URGENT_OF_ONE: usize = 16;
 
 /// How a proposal stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -54,7 +54,9 @@ pub use governor::{Assessed, Governor, MAX_IMPACT, PolicySource, Proposal, Stand
 pub use hash::Hash;
 pub use head::{Head, HeadFile, HeadPlace};
 pub use key::{KeyError, PublicKey, SigningKey};
-pub use ledger::{ChangeState, Ledger, MAX_OPEN, MAX_VERSIONS, NewVersion, StoredChange};
+pub use ledger::{
+    ChangeState, Ledger, MAX_OPEN, MAX_OPEN_OF_ONE, MAX_VERSIONS, NewVersion, StoredChange, URGENT_OF_ONE, URGENT_OPEN,
+};
 pub use recovery::{LONGEST_DELAY, MAX_RECOVERY_KEYS, Recovering, Recovery, RecoveryKey, SHORTEST_DELAY};
 pub use request::{Base, Request, armored_approval, parse_approval};
 pub use revoked::{Revived, RevokedKeys};

@@ -19,13 +19,15 @@ pub(crate) fn is_step(stage: u32) -> bool {
 
 /// Steps of a canary.
 pub const MAX_STEPS: usize = 16;
-const DOMAIN: &str = "portcullis-rollout-v2";
-/// As an earlier version of the program wrote it: without turns.
+const DOMAIN: &str = "portcullis-rollout-v3";
+/// As earlier versions of the program wrote it: without what is newly permitted, and before that without turns.
+const DOMAIN_V2: &str = "portcullis-rollout-v2";
 const DOMAIN_V1: &str = "portcullis-rollout-v1";
 /// As each version of the program begins: the number and the change come next, whatever follows.
 const DOMAINS: &str = "portcullis-rollout-v";
 
-/// The steps: `[governance] shadow`, `canary`, `canary_step`, `max_newly_denied` and `min_denied_callers`. None by default: a version is in force at once.
+/// The steps: `[governance] shadow`, `canary`, `canary_step`, `max_newly_denied`, `min_denied_callers` and `min_requests`. None by default: a version is in
+/// force at once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stages {
     /// How long it is only evaluated beside the live one; zero: not at all.
@@ -38,6 +40,8 @@ pub struct Stages {
     pub max_newly_denied: u32,
     /// And so many different callers who were let in before. At least 1.
     pub min_denied_callers: u32,
+    /// A step does not end by itself before so many requests of it were decided on by both versions ([`Rollout::seen`]); 0: it ends by the clock alone.
+    pub min_requests: u32,
 }
 
 impl Default for Stages {
@@ -48,6 +52,7 @@ impl Default for Stages {
             step: Duration::from_secs(600),
             max_newly_denied: 1_000,
             min_denied_callers: 3,
+            min_requests: 0,
         }
     }
 }
@@ -91,7 +96,7 @@ pub struct Rollout {
     pub stage: u32,
     /// How long that has lasted while a gateway ran, in milliseconds.
     pub spent_ms: u64,
-    /// Requests of this step that were decided on by both versions.
+    /// Requests of this step that were decided on by both versions, and that the one before permits.
     pub requests: u64,
     /// Those of them that the new one would deny, and that count against it.
     pub newly_denied: u64,
@@ -101,6 +106,10 @@ pub struct Rollout {
     pub turns_denied: u64,
     /// So many different callers had these, since the gateway started.
     pub callers_denied: u64,
+    /// Requests of this step that were decided on by both versions, and that the one before refuses.
+    pub refused: u64,
+    /// Those of them that the new one would permit.
+    pub newly_permitted: u64,
 }
 
 impl Rollout {
@@ -116,7 +125,15 @@ impl Rollout {
             turns: 0,
             turns_denied: 0,
             callers_denied: 0,
+            refused: 0,
+            newly_permitted: 0,
         }
+    }
+
+    /// Requests of this step that say something of the new version: the one before permits them, or the new one does. What both refuse says nothing: whoever
+    /// knocks at closed doors makes no step one that was tried.
+    pub fn seen(&self) -> u64 {
+        self.requests.saturating_add(self.newly_permitted)
     }
 
     /// The beginning of its next step.
@@ -175,7 +192,7 @@ impl Rollout {
         writer.number(u64::from(self.stage));
         let counted = [self.requests, self.newly_denied, self.turns, self.turns_denied, self.callers_denied];
         writer.number(self.spent_ms);
-        counted.into_iter().for_each(|number| writer.number(number));
+        counted.into_iter().chain([self.refused, self.newly_permitted]).for_each(|number| writer.number(number));
         writer.finish()
     }
 
@@ -184,9 +201,11 @@ impl Rollout {
     /// # Errors
     /// When it is something else.
     pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
-        let (mut parser, has_turns) = match Parser::new(bytes, DOMAIN) {
-            Ok(parser) => (parser, true),
-            Err(Malformed) => (Parser::new(bytes, DOMAIN_V1)?, false),
+        let of = |domain| Parser::new(bytes, domain);
+        let (mut parser, has_turns, has_permitted) = match (of(DOMAIN), of(DOMAIN_V2)) {
+            (Ok(parser), _) => (parser, true, true),
+            (Err(Malformed), Ok(parser)) => (parser, true, false),
+            (Err(Malformed), Err(Malformed)) => (of(DOMAIN_V1)?, false, false),
         };
         let (n, change) = (parser.number()?, ChangeId(parser.array()?));
         let stage = u32::try_from(parser.number()?).map_err(|_| Malformed)?;
@@ -200,6 +219,9 @@ impl Rollout {
         if has_turns {
             rollout.turns = parser.number()?;
             (rollout.turns_denied, rollout.callers_denied) = (parser.number()?, parser.number()?);
+        }
+        if has_permitted {
+            (rollout.refused, rollout.newly_permitted) = (parser.number()?, parser.number()?);
         }
         parser.end()?;
         Ok(rollout)
@@ -231,16 +253,22 @@ mod tests {
     #[test]
     fn it_is_read_as_it_was_written() {
         let older = Rollout { stage: 2, spent_ms: 5, requests: 6, newly_denied: 7, ..Rollout::new(3, SEED) };
-        let rollout = Rollout { turns: 8, turns_denied: 9, callers_denied: 10, ..older };
+        let old = Rollout { turns: 8, turns_denied: 9, callers_denied: 10, ..older };
+        let rollout = Rollout { refused: 11, newly_permitted: 4, ..old };
+        assert_eq!((rollout.seen(), old.seen()), (10, 6));
         let bytes = rollout.encode();
         assert_eq!(Rollout::decode(&bytes), Ok(rollout));
         assert!(Rollout::decode(&bytes[..bytes.len() - 1]).is_err());
         // A version that was being rolled out when the program was replaced is rolled out still, and not live for everybody.
-        let mut writer = Writer::new(DOMAIN_V1);
-        writer.number(3);
-        writer.fixed(&SEED.0);
-        [2, 5, 6, 7].into_iter().for_each(|number| writer.number(number));
-        assert_eq!(Rollout::decode(&writer.finish()), Ok(older));
+        let written = |domain, numbers: &[u64]| {
+            let mut writer = Writer::new(domain);
+            writer.number(3);
+            writer.fixed(&SEED.0);
+            numbers.iter().for_each(|number| writer.number(*number));
+            writer.finish()
+        };
+        assert_eq!(Rollout::decode(&written(DOMAIN_V1, &[2, 5, 6, 7])), Ok(older));
+        assert_eq!(Rollout::decode(&written(DOMAIN_V2, &[2, 5, 6, 7, 8, 9, 10])), Ok(old));
         assert_eq!(rollout.next(), Rollout { stage: 3, ..Rollout::new(3, SEED) });
         assert!(rollout.ending().is_ending() && !rollout.is_ending() && !rollout.next().is_ending());
         let at_once = Rollout::at_once(3, SEED);
@@ -263,7 +291,7 @@ mod tests {
             writer.text("whatever it keeps");
             writer.finish()
         };
-        let newer = of("portcullis-rollout-v3");
+        let newer = of("portcullis-rollout-v4");
         assert_eq!((Rollout::decode(&newer), Rollout::whose(&newer)), (Err(Malformed), Some((3, SEED))));
         for other in ["portcullis-rollout-v", "portcullis-rollout-vx", "portcullis-change-v1", ""] {
             assert_eq!(Rollout::whose(&of(other)), None, "{other}");

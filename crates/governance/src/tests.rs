@@ -6,6 +6,7 @@ mod earlier;
 mod exceptions;
 mod meanwhile;
 mod memory;
+mod places;
 mod properties;
 mod recoveries;
 mod restoring;

@@ -10,7 +10,7 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use portcullis_policy::{Outcome, Policy, Principal};
+use portcullis_policy::{KeptIdentity, Outcome, Policy, Principal};
 
 use crate::again::{Again, Change, Unknown, again};
 use crate::impact::{Impact, Tally};
@@ -34,7 +34,10 @@ pub struct Watched {
     pub newly_denied: u64,
     /// The same by all others.
     pub newly_denied_others: u64,
-    /// Those that the new one permits, and the one in force does not.
+    /// Requests that were decided on by both, and that the policy in force refuses. What is refused before a policy is asked (a ban, a bad credential, a
+    /// request that is none) is not among them.
+    pub refused: u64,
+    /// Those of them that the new one permits.
     pub newly_permitted: u64,
     /// Those that the new one asks a stronger authentication for, of callers who can have one.
     pub newly_step_up: u64,
@@ -127,12 +130,15 @@ impl Watch {
         let watched = &mut self.watched;
         // The share is one of what is let in: whoever is refused by both cannot thin it out.
         watched.requests = watched.requests.saturating_add(u64::from(permitted));
+        // Whoever was turned away before any policy was asked would be by the new one, too, whatever it says to the request.
+        let is_asked = permitted || !is_refused_before(seen);
+        watched.refused = watched.refused.saturating_add(u64::from(!permitted && is_asked));
         let counter = match change {
             Change::NewlyDenied | Change::NewlyUndecided if counts => &mut watched.newly_denied,
             Change::NewlyDenied | Change::NewlyUndecided => &mut watched.newly_denied_others,
-            Change::NewlyPermitted => &mut watched.newly_permitted,
+            Change::NewlyPermitted if is_asked => &mut watched.newly_permitted,
             Change::NewlyStepUp => &mut watched.newly_step_up,
-            Change::OtherRefusal | Change::None => return self.learn(seen),
+            Change::NewlyPermitted | Change::OtherRefusal | Change::None => return self.learn(seen),
         };
         *counter = counter.saturating_add(1);
         let flipped = self.flipped.get_mut(usize::from(!counts));
@@ -184,6 +190,27 @@ impl Watch {
         self.watched
     }
 
+    /// What was found so far, to be put in words without the watch.
+    pub fn found(&self) -> Found {
+        Found {
+            present: Arc::clone(&self.present),
+            candidate: Arc::clone(&self.candidate),
+            watched: self.watched,
+            flipped: self.flipped.clone(),
+        }
+    }
+}
+
+/// What was found at one moment of a step. Putting it in words decides on some thousand requests again, for which nobody who watches waits.
+#[derive(Debug)]
+pub struct Found {
+    present: Arc<Policy>,
+    candidate: Arc<Policy>,
+    watched: Watched,
+    flipped: [Vec<Arc<Seen>>; 2],
+}
+
+impl Found {
     /// What changes for the requests of this step, in sentences: first for those who were let in before.
     pub fn in_words(&self) -> Vec<String> {
         let [familiar, others] = self.flipped.each_ref().map(|flipped| self.impact(flipped));
@@ -209,6 +236,12 @@ impl Watch {
         flipped.iter().for_each(|seen| tally.add(&seen.request, &Unknown::default(), None, 1));
         tally.finish()
     }
+}
+
+/// Whether a caller was refused before any policy was asked: by a ban, or for a credential that is bad or could not be checked.
+fn is_refused_before(seen: &Seen) -> bool {
+    let is_banned = matches!(seen.answered, Answered::Refused(code) if code.stage() == "ban");
+    is_banned || matches!(seen.request.identity, KeptIdentity::Rejected(_) | KeptIdentity::Unavailable(_))
 }
 
 /// Who was let in. Of more than there is room for those are forgotten who did not come for longest.
@@ -257,7 +290,7 @@ impl Minute {
 
 #[cfg(test)]
 mod tests {
-    use portcullis_policy::{ClientAddress, KeptIdentity, KeptRequest, KeptText, PrincipalKind, WhenDraft};
+    use portcullis_policy::{ClientAddress, CredentialProblemKind, KeptRequest, KeptText, PrincipalKind, WhenDraft};
 
     use super::*;
     use crate::tests::draft;
@@ -321,7 +354,7 @@ mod tests {
         let mut watch = Watch::new(present, candidate, &refused);
         watch.see(&seen(Some("ivan"), OK), &|principal| &*principal.id == "ivan");
         assert_eq!(watch.watched().newly_denied, 1);
-        let words = watch.in_words();
+        let words = watch.found().in_words();
         assert!(words[0].contains("would newly deny 1 of 1 requests") && words[0].contains("ivan 1"), "{words:?}");
         watch.begin(Watched { requests: 7, ..Watched::default() });
         assert_eq!((watch.watched().requests, watch.watched().newly_denied), (7, 0));
@@ -348,7 +381,28 @@ mod tests {
         watch.see(&seen(Some("ivan"), Answered::Refused(reason)), &unknown);
         let watched = watch.watched();
         assert_eq!((watched.newly_permitted, watched.newly_denied, watched.turns), (1, 0, 0));
-        assert!(watch.in_words().iter().any(|line| line.starts_with("newly permits 1")), "{:?}", watch.in_words());
+        assert_eq!((watched.requests, watched.refused), (0, 1), "the share is one of what is let in");
+        let words = watch.found().in_words();
+        assert!(words.iter().any(|line| line.starts_with("newly permits 1, by 1 user (ivan 1)")), "{words:?}");
+        // Whom both refuse is counted, too, and nobody is told about.
+        watch.see(&seen(Some("mallory"), Answered::Refused(reason)), &unknown);
+        assert_eq!((watch.watched().newly_permitted, watch.watched().refused), (1, 2));
+    }
+
+    /// A policy that permits the request says nothing of somebody who was turned away before one was asked.
+    #[test]
+    fn what_is_refused_before_the_policy_is_newly_permitted_by_none() {
+        let (candidate, present) = policies();
+        let mut watch = Watch::new(present, candidate, &Outlook::default());
+        let banned = seen(Some("ivan"), Answered::Refused(portcullis_events::ReasonCode::BanActive));
+        watch.see(&banned, &unknown);
+        let Seen { request, .. } = Seen::clone(&banned);
+        let identity = KeptIdentity::Rejected(CredentialProblemKind::Invalid);
+        let invalid = Answered::Refused(portcullis_events::ReasonCode::AuthnInvalid);
+        watch.see(&Arc::new(Seen { request: KeptRequest { identity, ..request }, answered: invalid }), &unknown);
+        let malformed = Answered::Refused(portcullis_events::ReasonCode::RequestMalformed);
+        watch.see(&seen(Some("ivan"), malformed), &unknown);
+        assert_eq!((watch.watched().newly_permitted, watch.watched().refused), (0, 0));
     }
 
     #[test]
@@ -424,7 +478,7 @@ mod tests {
             let watched = watch.watched();
             assert_eq!((watched.newly_denied, watched.newly_step_up), expected);
         }
-        let words = watch.in_words();
+        let words = watch.found().in_words();
         assert!(words[0].contains("would newly deny 2 of 3 requests"), "{words:?}");
         assert!(words.iter().any(|line| line.starts_with("newly asks for a step-up 1")), "{words:?}");
     }

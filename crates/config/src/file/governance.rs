@@ -41,6 +41,8 @@ pub(crate) struct Backup {
 const BREAK_GLASS_MAX: Duration = Duration::from_secs(BreakGlassRules::LONGEST_S);
 /// Different callers that can be demanded before a version is taken back.
 pub(crate) const DENIED_CALLERS: std::ops::RangeInclusive<u64> = 1..=1_000;
+/// What `min_requests` may be.
+pub(crate) const STEP_REQUESTS: std::ops::RangeInclusive<u64> = 0..=1_000_000;
 /// Persons that can be demanded.
 const PERSONS: std::ops::RangeInclusive<u64> = 1..=16;
 
@@ -78,6 +80,7 @@ fn read_stages(section: &Section<'_>, default: Stages) -> (Stages, Option<Span>)
     let step = section.or("canary_step", Time::within("1s", "7d"), default.step);
     let max_newly_denied = section.optional("max_newly_denied", Percentage);
     let callers = section.or("min_denied_callers", Integer(DENIED_CALLERS), u64::from(default.min_denied_callers));
+    let requests = section.or("min_requests", Integer(STEP_REQUESTS), u64::from(default.min_requests));
     let at = shadow.as_ref().filter(|shadow| !shadow.value.is_zero()).map(|shadow| shadow.span);
     let at = at.or_else(|| canary.as_ref().filter(|canary| !canary.value.is_empty()).map(|canary| canary.span));
     let stages = Stages {
@@ -86,6 +89,7 @@ fn read_stages(section: &Section<'_>, default: Stages) -> (Stages, Option<Span>)
         step,
         max_newly_denied: max_newly_denied.map_or(default.max_newly_denied, |share| millionths(share.value)),
         min_denied_callers: u32::try_from(callers).unwrap_or(default.min_denied_callers),
+        min_requests: u32::try_from(requests).unwrap_or(default.min_requests),
     };
     (stages, at)
 }

@@ -41,8 +41,8 @@ pub(crate) use networks::{FeedAcceptArgs, FeedArgs, FeedCommand, FeedRollbackArg
 pub(crate) use policy::{
     ApproverArgs, ApproverCommand, ApproverKeyArgs, AuthorArgs, BackupArgs, BackupCommand, BackupFileArgs,
     BackupRestoreArgs, DiffFailOn, GovernanceArgs, GovernanceCommand, Named, PolicyApproveArgs, PolicyArgs,
-    PolicyCommand, PolicyDiffArgs, PolicyPreviewArgs, PolicyProposeArgs, PolicyRevertArgs, PolicyRollbackArgs,
-    PolicyShowArgs, PolicySignArgs, ReplayArgs,
+    PolicyCommand, PolicyDiffArgs, PolicyPreviewArgs, PolicyProposeArgs, PolicyRejectArgs, PolicyRevertArgs,
+    PolicyRollbackArgs, PolicyShowArgs, PolicySignArgs, ReplayArgs,
 };
 pub(crate) use questions::{
     AssuranceState, DeviceState, ExplainArgs, FactArgs, ListArgs, QuestionArgs, RiskState, TestArgs, WhoCanArgs,

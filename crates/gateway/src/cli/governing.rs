@@ -2,6 +2,7 @@
 
 mod effects;
 mod keys;
+mod rejecting;
 mod review;
 mod words;
 
@@ -28,6 +29,7 @@ use crate::exit::Exit;
 use crate::governing::{Governing, GoverningError, Offline, Weight, Who, content_of, load_sealed};
 
 pub(crate) use keys::{key_in, signing_key};
+pub(crate) use rejecting::reject;
 
 /// Asks the running gateway, or does it on the store.
 pub(crate) fn asked(global: &Global, wanted: Governed) -> Result<Answer, Exit> {

@@ -30,9 +30,7 @@ pub(crate) fn run(global: &Global, args: &PolicyArgs) -> Exit {
         PolicyCommand::Request(args) => governing::request(global, &args.change, args.out.as_deref()),
         PolicyCommand::Sign(args) => governing::sign(global, args),
         PolicyCommand::Approve(args) => governing::approve(global, args),
-        PolicyCommand::Reject(args) => {
-            governing::told(global, Governed::Reject { id: args.change.clone(), reason: args.reason.clone() })
-        }
+        PolicyCommand::Reject(args) => governing::reject(global, args),
         PolicyCommand::Activate(args) => {
             let at_once = args.reason.clone().filter(|_| args.now);
             let unseen = args.reason.clone().filter(|_| args.unseen);

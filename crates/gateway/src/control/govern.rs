@@ -55,8 +55,15 @@ pub(super) async fn perform(operated: &Operated, peer: &Peer, wanted: Governed) 
     let who = Who::of(peer);
     let names = who.names.clone();
     let foresight = Kept(Arc::clone(&operated.running));
-    let performed =
-        tokio::task::spawn_blocking(move || governing.perform(wanted, &who, &foresight, Timestamp::now())).await;
+    let performed = tokio::task::spawn_blocking(move || {
+        let mut performed = governing.perform(wanted, &who, &foresight, Timestamp::now())?;
+        let rollout = performed.answer.live.as_mut().and_then(|live| live.rollout.as_mut());
+        if let (Some(rollout), Some(insight)) = (rollout, foresight.0.insight()) {
+            rollout.found = insight.watched_in_words();
+        }
+        Ok::<_, String>(performed)
+    })
+    .await;
     let performed = performed.map_err(|error| problem(error.to_string()))?.map_err(problem)?;
     if let Some(message) = performed.told {
         tracing::error!("{message}");

@@ -19,7 +19,7 @@ use super::going_back::no_way_back;
 use super::recovering::ONLY_SIGNED;
 use super::source::{content_of, in_a_line, load_sealed, versionable};
 use super::undoing::Back;
-use super::{Governing, shown};
+use super::{Governing, shown, stood};
 
 /// Who asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -129,7 +129,7 @@ impl Governing {
 
     pub(super) fn answer(&self, message: String) -> Performed {
         let standing = self.governor().standing();
-        let rollout = self.rollout();
+        let rollout = self.rollout_now();
         let answer = Answer {
             message,
             live: standing.version.as_ref().map(|version| shown::live(version, &standing, rollout.as_ref())),
@@ -175,8 +175,13 @@ impl Governing {
         let from = newest.saturating_sub(most.clamp(1, MOST_LISTED)).saturating_add(1).max(1);
         performed.answer.more = from > 1 && newest > 0;
         let standing = governor.standing();
+        let mut next = governor.version(newest.saturating_add(1)).ok();
         for n in (from..=newest).rev() {
-            performed.answer.versions.push(shown::version(&governor.version(n).map_err(said)?, &standing));
+            let version = governor.version(n).map_err(said)?;
+            let mut shown = shown::version(&version, &standing);
+            shown.state = stood::state(&governor, &version, next.as_ref()).to_owned();
+            performed.answer.versions.push(shown);
+            next = Some(version);
         }
         let proposals = governor.proposals(now).map_err(said)?;
         performed.answer.changes = proposals.iter().map(shown::proposal).collect();
@@ -192,6 +197,8 @@ impl Governing {
         let report = governor.impact_of(&version.change).map_err(said)?;
         let mut shown = shown::version(&version, &governor.standing());
         shown.change.foreseen = foresight::in_words(&report);
+        let next = governor.version(n.saturating_add(1)).ok();
+        shown.state = stood::state(&governor, &version, next.as_ref()).to_owned();
         performed.answer.versions = vec![shown];
         performed.answer.files = files(&content);
         Ok(performed)

@@ -70,6 +70,20 @@ impl Governing {
         Some(Standing { rollout, serving, stages: self.stages() })
     }
 
+    /// The same, as of a moment ago: it is written down more seldom.
+    pub(crate) fn rollout_now(&self) -> Option<Standing> {
+        let standing = self.rollout()?;
+        let seen = *self.seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let of = |rollout: &Rollout| (rollout.n, rollout.change, rollout.stage);
+        let rollout = seen.filter(|seen| of(seen) == of(&standing.rollout)).unwrap_or(standing.rollout);
+        Some(Standing { rollout, ..standing })
+    }
+
+    /// How far a version has come now, for whoever asks.
+    pub(crate) fn see(&self, rollout: Rollout) {
+        *self.seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(rollout);
+    }
+
     /// The steps of the version that serves.
     pub(super) fn stages(&self) -> Stages {
         self.stages.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()

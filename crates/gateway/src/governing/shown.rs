@@ -31,6 +31,7 @@ pub(super) fn version(version: &governance::Version, standing: &governance::Stan
         hash: version.hash().to_string(),
         content: version.change.content.to_string(),
         time: time(version.time),
+        state: String::new(),
         by: super::made_live::in_words(&version.by, &version.exceptions),
         change: Change {
             approved: keys(version),
@@ -91,6 +92,10 @@ fn rollout(rolling: &super::Rolling) -> Rollout {
         callers_denied: kept.callers_denied,
         max_newly_denied_ppm: rolling.stages.max_newly_denied,
         min_denied_callers: rolling.stages.min_denied_callers,
+        refused: kept.refused,
+        newly_permitted: kept.newly_permitted,
+        min_requests: rolling.stages.min_requests,
+        found: Vec::new(),
     }
 }
 

@@ -236,6 +236,22 @@ fn the_end_of_a_rollout_leaves_alone_what_was_edited_meanwhile() {
     assert!(matches!(place.choose(Why::Asked, Some(2)).unwrap().number, Number::Noted(..)));
 }
 
+/// It is written down every ten seconds, and whoever asks is told of now.
+#[test]
+fn how_far_it_has_come_is_told_as_of_now() {
+    let place = Place::believing("shadow = \"1h\"\n");
+    place.roll_out(&format!("{POLICY}# next\n"));
+    let kept = place.governing.rollout().unwrap().rollout;
+    let told = || place.perform(Governed::List { most: 1, before: None }).live.unwrap().rollout.unwrap();
+    assert_eq!((told().spent_s, told().newly_permitted), (0, 0));
+    place.governing.see(Rollout { spent_ms: 3_900, newly_permitted: 4, ..kept });
+    assert_eq!((told().spent_s, told().newly_permitted), (3, 4));
+    assert_eq!(place.governing.rollout().unwrap().rollout, kept, "what is kept is what was written");
+    // What was seen of another step is nothing of this one.
+    place.governing.see(Rollout { spent_ms: 9_000, ..kept.next() });
+    assert_eq!(told().spent_s, 0);
+}
+
 #[test]
 fn what_was_edited_and_not_reloaded_does_not_come_with_a_rollout() {
     let place = Place::believing("shadow = \"1h\"\n");

@@ -1,7 +1,7 @@
 //! The log of versions in a file: after a restart, copied, and of two who write.
 
 use portcullis_governance::{
-    ApproverSet, Assessed, Class, Content, Governor, HeadFile, Kind, PolicySource, Rules, SigningKey, Wish,
+    ApproverSet, Assessed, Class, Content, Governor, HeadFile, Kind, PolicySource, Rules, SigningKey, URGENT_OPEN, Wish,
 };
 
 use super::*;
@@ -260,10 +260,14 @@ fn what_ended_long_ago_goes_and_what_was_live_stays() {
     governor.propose(&wish("after"), now()).unwrap();
     assert_eq!(governor.impact_of(&governor.version(2).unwrap().change).unwrap(), b"{}", "of what was live for ever");
     assert_eq!(governor.verify_all().unwrap(), 2);
+    // Nobody fills all places alone, and the last ones are for what cannot wait: the store has the last word on all of them.
+    let by = |n: usize| Wish { authors: vec![format!("person {}", n % 8)], ..wish(&format!("open {n}")) };
+    let back = |n: usize| Wish { kind: Kind::Rollback, restores: 1, ..by(n) };
     for n in 1..MAX_OPEN {
-        governor.propose(&wish(&format!("open {n}")), now()).unwrap();
+        let wish = if n < MAX_OPEN - URGENT_OPEN { by(n) } else { back(n) };
+        governor.propose(&wish, now()).unwrap();
     }
-    assert!(governor.propose(&wish("too many"), now()).unwrap_err().to_string().contains("as many proposals"));
+    assert!(governor.propose(&back(MAX_OPEN), now()).unwrap_err().to_string().contains("as many proposals"));
 }
 
 /// Finding of 2026-11: a backup had proposals open again that were rejected since, with their approvals, and dropped those that came since.

@@ -1,6 +1,6 @@
 //! Who may change what is allowed, and for how long: `[governance]` and `[access]`.
 
-use crate::file::{ACCESS_MOST, DENIED_CALLERS};
+use crate::file::{ACCESS_MOST, DENIED_CALLERS, STEP_REQUESTS};
 use crate::kinds::{Flag, Integer, Percentage, Text, Time};
 use crate::schema::{Table, list, one, one_or_list, table, within};
 
@@ -55,6 +55,12 @@ pub(super) fn governance() -> Table {
                 "And only when it denies something to so many different ones.",
             )
             .default(3),
+            one(
+                "min_requests",
+                Integer(STEP_REQUESTS),
+                "A step does not end by itself before both versions have decided on so many requests that one of them permits; 0: it ends by the clock alone, and an event says where nothing came.",
+            )
+            .default(0),
         ],
     )
 }

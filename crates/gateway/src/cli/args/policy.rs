@@ -249,8 +249,12 @@ pub(crate) struct PolicyApproveArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct PolicyRejectArgs {
-    /// The change, or the first digits of its id
-    pub(crate) change: String,
+    /// The changes, or the first digits of their ids
+    #[arg(value_name = "CHANGE", required_unless_present = "all_of", conflicts_with = "all_of")]
+    pub(crate) changes: Vec<String>,
+    /// All that somebody has proposed, by any of their names, and that still waits
+    #[arg(long, value_name = "PERSON")]
+    pub(crate) all_of: Option<String>,
     /// Why
     #[arg(long, value_name = "TEXT", default_value = "not wanted")]
     pub(crate) reason: String,

@@ -2,7 +2,7 @@
 
 use data_encoding::BASE64;
 use jiff::Timestamp;
-use portcullis_admin::govern::{Answer, Change, Live, RecoveryKey, Version};
+use portcullis_admin::govern::{Answer, Change, Live, RecoveryKey, Rollout, Version};
 
 use crate::answers::table::table;
 use crate::answers::terminal::safe;
@@ -66,19 +66,39 @@ fn live(live: &Live) -> String {
     if let Some(rollout) = &live.rollout {
         text = text.replacen(" is live", " is being rolled out", 1);
         text.push_str(&format!(
-            "\nrollout   {}, {} s of {} s; version {} decides for all others\n          {} requests decided on by both, {} newly denied: in {} of {} turns, to {} callers\n          it is taken back beyond {} of the turns, from {} callers on",
+            "\nrollout   {}, {} s of {} s; version {} decides for all others\n          {} requests that version {} permits decided on by both, {} newly denied: in {} of {} turns, to {} callers\n          {} of {} that it refuses newly permitted\n          it is taken back beyond {} of the turns, from {} callers on",
             safe(&rollout.stage),
             rollout.spent_s,
             rollout.lasts_s,
             rollout.serving,
             rollout.requests,
+            rollout.serving,
             rollout.newly_denied,
             rollout.turns_denied,
             rollout.turns,
             rollout.callers_denied,
+            rollout.newly_permitted,
+            rollout.refused,
             percent(rollout.max_newly_denied_ppm),
             rollout.min_denied_callers
         ));
+        text.push_str(&of_step(rollout));
+    }
+    text
+}
+
+/// Who is answered otherwise, and what a step waits for.
+fn of_step(rollout: &Rollout) -> String {
+    let mut text: String = rollout.found.iter().map(|line| format!("\n          {}", safe(line))).collect();
+    let seen = rollout.requests.saturating_add(rollout.newly_permitted);
+    let is_over = rollout.lasts_s > 0 && rollout.spent_s >= rollout.lasts_s;
+    if is_over && seen < u64::from(rollout.min_requests) {
+        text.push_str(&format!(
+            "\n          its time is over: it waits until {} requests were seen",
+            rollout.min_requests
+        ));
+    } else if seen == 0 && rollout.lasts_s > 0 {
+        text.push_str("\n          nothing was seen of it in this step yet");
     }
     text
 }
@@ -91,7 +111,7 @@ pub(super) fn of_list(done: &Answer) -> String {
     let mut parts = vec![of_status(done)];
     if !done.versions.is_empty() {
         let rows: Vec<_> = done.versions.iter().map(row).collect();
-        parts.push(table(["VERSION", "LIVE SINCE", "KIND", "CLASS", "AUTHOR", "APPROVALS", "REASON"], &rows));
+        parts.push(table(["VERSION", "ACTIVATED", "KIND", "CLASS", "AUTHOR", "APPROVALS", "REASON"], &rows));
     }
     let now = format!("{:.0}", Timestamp::now());
     let waiting: Vec<_> = done
@@ -123,13 +143,29 @@ fn row(version: &Version) -> [String; 7] {
     let change = &version.change;
     [
         version.n.to_string(),
-        safe(&version.time),
+        activated(version),
         kind(change),
         safe(&change.class),
         author(change),
         change.approved.len().to_string(),
         cut(&change.reason),
     ]
+}
+
+/// When a version was activated, and whether it was live for everybody then.
+fn activated(version: &Version) -> String {
+    let time = safe(&version.time);
+    match version.state.as_str() {
+        "rolling_out" => format!("{time} (in steps)"),
+        "taken_back" => format!("{time} (taken back)"),
+        _ => time,
+    }
+}
+
+/// What became of several changes.
+pub(super) fn of_rejected(done: &Answer) -> String {
+    let lines: Vec<String> = done.message.lines().map(safe).collect();
+    lines.join("\n")
 }
 
 /// As much of a reason as fits a line of a list; `policy show` has all of it.
@@ -159,7 +195,7 @@ pub(super) fn of_version(done: &Answer) -> String {
     let Some(version) = done.versions.first() else { return safe(&done.message) };
     let change = &version.change;
     let mut lines = vec![
-        format!("version   {}, live since {}, made live by {}", version.n, safe(&version.time), safe(&version.by)),
+        format!("version   {}, activated {} by {}", version.n, activated(version), safe(&version.by)),
         format!("hash      {}", safe(&version.hash)),
         format!(
             "change    {}: {}, {}, of version {}",
