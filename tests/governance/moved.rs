@@ -1,6 +1,8 @@
-//! A gateway comes back on a machine that has nothing but a backup and its key.
+//! A gateway comes back on a machine that has nothing but a backup and its key. And what is said of files that are named, and are something else.
 
 use std::os::unix::fs::PermissionsExt as _;
+
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 
 use super::*;
 
@@ -90,4 +92,37 @@ fn a_backup_that_is_not_what_it_was_ends_with_one_and_gives_no_files() {
     check(&path("none.backup"), &["--plain"], 4);
     run(&site, &["backup", "files", &whole, "--key", &key, "--out", &out], 0);
     assert_eq!(fs::read(site.path("files/policy.toml")).unwrap(), fs::read(site.path("policy.toml")).unwrap());
+}
+
+/// Finding of 2026-11: `policy propose` of a queue waited until it was killed, and so did whatever else reads a file.
+#[test]
+fn a_queue_in_the_place_of_a_file_is_refused_at_once_and_what_is_something_else_is_named() {
+    let upstream = Upstream::start();
+    let (site, _, [ana, ..]) = governed(&upstream);
+    let queue = site.path("queue").display().to_string();
+    mknodat(CWD, &queue, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+    let why = ["--reason", "x"];
+    let add = ["approver", "add", "dan", "--reason", "x", "--key"];
+    for (verb, code) in [
+        (&[&["policy", "propose", &queue][..], &why].concat()[..], None),
+        (&["policy", "sign", &queue], Some(4)),
+        (&["policy", "sign", &ana, "--key", &queue], None),
+        (&["policy", "approve", "--approval", &queue], Some(4)),
+        (&[&add[..], &[&queue]].concat(), Some(4)),
+        (&["check", &queue], None),
+        (&["backup", "verify", &queue], Some(4)),
+        (&["backup", "restore", &queue, "--key", &queue], Some(4)),
+    ] {
+        // It would be killed where it waited.
+        let finished = ask(&site, verb);
+        assert!(finished.status.code().is_some_and(|ended| ended != 0 && code.is_none_or(|code| ended == code)));
+        let said = finished.stderr.join("\n");
+        assert!(said.contains("queue") || verb.contains(&ana.as_str()), "{verb:?}: {said}");
+    }
+    site.file("garbage", "nothing that this program writes\n");
+    let garbage = site.path("garbage").display().to_string();
+    for verb in [&["policy", "sign", &garbage][..], &[&add[..], &[&garbage]].concat()] {
+        let said = refused(&site, verb, 1);
+        assert!(said.contains(&format!("{garbage}: ")), "{verb:?}: {said}");
+    }
 }

@@ -15,6 +15,7 @@ use crate::backing_up::{self, BackingUpError, Restored, Restoring};
 use crate::cli::args::{
     BackupArgs, BackupCommand, BackupFileArgs, BackupFilesArgs, BackupRestoreArgs, Format, Global,
 };
+use crate::cli::files::open as opened;
 use crate::cli::governing::{read, write};
 use crate::cli::live::fail;
 use crate::cli::output::{answer, remark};
@@ -192,6 +193,11 @@ fn files(global: &Global, args: &BackupFilesArgs) -> Result<Exit, Exit> {
 
 /// The key of a backup that is read; none for one that is said to be plain.
 fn key_of(global: &Global, args: &BackupFileArgs, places: Option<&Places>) -> Result<Option<BackupKey>, Exit> {
+    // What is no file would be waited for, and so would a key.
+    let named = [Some(args.file.as_path()), args.key.as_deref()].into_iter().flatten();
+    for file in named {
+        opened(file).map_err(|error| failed(global, &BackingUpError::Io { path: file.to_owned(), source: error }))?;
+    }
     if args.plain { Ok(None) } else { key(global, args.key.as_deref(), places) }
 }
 
