@@ -106,7 +106,8 @@ fn an_activation_is_extended_while_it_is_in_force() {
     assert!(said.contains("it takes the place of 1"), "{said}");
     assert_eq!(status(&gateway, "/admin/x", &alice), 200);
     let list = listed(&gateway.site);
-    let states: Vec<_> = list["access"].as_array().unwrap().iter().map(|power| power["state"].as_str().unwrap()).collect();
+    let states: Vec<_> =
+        list["access"].as_array().unwrap().iter().map(|power| power["state"].as_str().unwrap()).collect();
     assert_eq!(states, ["in_force", "ended"], "{list}");
     let id = list["access"][0]["id"].as_u64().unwrap();
     let ended = event(&gateway, "grant.ended", 1);

@@ -115,7 +115,8 @@ fn report_stars(reader: &Reader<'_>, draft: &PolicyDraft) {
         name.value.split_once(':').is_some_and(|(_, id)| !id.is_empty() && id.bytes().all(|byte| byte == b'*'))
     };
     for name in members.chain(granted).chain(denied).filter(is_star) {
-        let message = format!("`{}` is nobody: an id is compared letter by letter, and a star is none but itself", name.value);
+        let message =
+            format!("`{}` is nobody: an id is compared letter by letter, and a star is none but itself", name.value);
         let help = "write `authenticated` for everybody with a credential, `anyone` for all, or `group:NAME` for some";
         let span = span(&reader.sources.borrow(), name.at);
         reader.report(Diagnostic::warning(codes::STAR_PRINCIPAL, span, message).with_help(help));

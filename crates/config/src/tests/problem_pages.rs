@@ -156,7 +156,7 @@ fn a_star_for_everybody_of_a_kind_is_said_to_be_nobody() {
         let folder = Folder::new();
         folder.write("portcullis.toml", GATEWAY);
         folder.write("policy.toml", policy(principals));
-        let stars = folder.problems().into_iter().filter(|(code, ..)| code == "W0211");
+        let stars = folder.problems().into_iter().filter(|(code, ..)| *code == "W0211");
         stars.map(|(_, place, said)| format!("{place} {said}")).collect::<Vec<_>>()
     };
     for star in ["user:*", "group:*", "service:*", "user:**"] {

@@ -39,10 +39,10 @@ pub(crate) use factor::{FactorArgs, FactorCommand, TotpArgs, TotpCommand, TotpEn
 pub(crate) use key::{KeyArgs, KeyCommand, KeyCreateArgs, KeyListArgs, KeyRevokeArgs, KeyRotateArgs};
 pub(crate) use networks::{FeedAcceptArgs, FeedArgs, FeedCommand, FeedRollbackArgs, FeedTestArgs, GeoArgs, GeoCommand};
 pub(crate) use policy::{
-    ApproverArgs, ApproverCommand, ApproverKeyArgs, AuthorArgs, BackupArgs, BackupCommand, BackupFileArgs, BackupFilesArgs,
-    BackupRestoreArgs, DiffFailOn, GovernanceArgs, GovernanceCommand, Named, PolicyApproveArgs, PolicyArgs,
-    PolicyCommand, PolicyDiffArgs, PolicyPreviewArgs, PolicyProposeArgs, PolicyRevertArgs, PolicyRollbackArgs,
-    PolicyShowArgs, PolicySignArgs, ReplayArgs,
+    ApproverArgs, ApproverCommand, ApproverKeyArgs, AuthorArgs, BackupArgs, BackupCommand, BackupFileArgs,
+    BackupFilesArgs, BackupRestoreArgs, DiffFailOn, GovernanceArgs, GovernanceCommand, Named, PolicyApproveArgs,
+    PolicyArgs, PolicyCommand, PolicyDiffArgs, PolicyPreviewArgs, PolicyProposeArgs, PolicyRevertArgs,
+    PolicyRollbackArgs, PolicyShowArgs, PolicySignArgs, ReplayArgs,
 };
 pub(crate) use questions::{
     AssuranceState, DeviceState, ExplainArgs, FactArgs, ListArgs, QuestionArgs, RiskState, TestArgs, WhoCanArgs,

@@ -12,9 +12,7 @@ use serde_json::json;
 
 use crate::answers::terminal::safe;
 use crate::backing_up::{self, BackingUpError, Restored, Restoring};
-use crate::cli::args::{
-    BackupArgs, BackupCommand, BackupFileArgs, BackupFilesArgs, BackupRestoreArgs, Format, Global,
-};
+use crate::cli::args::{BackupArgs, BackupCommand, BackupFileArgs, BackupFilesArgs, BackupRestoreArgs, Format, Global};
 use crate::cli::files::open as opened;
 use crate::cli::governing::{read, write};
 use crate::cli::live::fail;

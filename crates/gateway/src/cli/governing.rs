@@ -12,7 +12,9 @@ use jiff::Timestamp;
 use portcullis_admin::ClientError;
 use portcullis_admin::govern::{Answer, Author, Governed, NewApprover, Proposed};
 use portcullis_config::{Loaded, ProcessEnvironment, load, store_place};
-use portcullis_governance::{Approval, Class, Content, Decision, Governor, HeadFile, Kind, PublicKey, Request, armored_approval};
+use portcullis_governance::{
+    Approval, Class, Content, Decision, Governor, HeadFile, Kind, PublicKey, Request, armored_approval,
+};
 use portcullis_store::Versions;
 
 use crate::answers::terminal::safe;

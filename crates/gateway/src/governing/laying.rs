@@ -88,7 +88,8 @@ mod tests {
     fn all_of_it_is_laid_into_a_folder_that_is_made_and_what_is_outside_is_named() {
         let root = tempfile::tempdir().unwrap();
         let folder = root.path().join("a/b");
-        let laid = lay(&folder, &content(&["portcullis.toml", "policy/deny.toml", "../ca.pem", "/etc/ca.pem"])).unwrap();
+        let laid =
+            lay(&folder, &content(&["portcullis.toml", "policy/deny.toml", "../ca.pem", "/etc/ca.pem"])).unwrap();
         assert_eq!(laid.files, [folder.join("policy/deny.toml"), folder.join("portcullis.toml")]);
         assert_eq!(laid.outside, ["../ca.pem", "/etc/ca.pem"]);
         assert!(!root.path().join("a/ca.pem").exists());
