@@ -162,7 +162,7 @@ fn a_star_for_everybody_of_a_kind_is_said_to_be_nobody() {
     for star in ["user:*", "group:*", "service:*", "user:**"] {
         let said = found(&format!("\"user:bob\", \"{star}\""));
         let [only] = &said[..] else { panic!("{star}: {said:?}") };
-        assert!(only.starts_with("policy.toml:11:27 ") && only.contains(&format!("`{star}` is nobody")), "{only}");
+        assert!(only.starts_with("policy.toml:12:27 ") && only.contains(&format!("`{star}` is nobody")), "{only}");
         assert!(only.contains("`authenticated`"), "{only}");
     }
     for other in ["authenticated", "anyone", "user:a*", "certificate:*.example.com"] {
