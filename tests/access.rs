@@ -89,6 +89,35 @@ fn event(gateway: &Gateway, kind: &str, count: usize) -> Value {
 const ACTIVATE: [&str; 7] =
     ["access", "activate", "alice-administers", "--as", "alice", "--reason", "INC-7: disk full"];
 
+/// Finding of 2026-11: an activation had to be ended before it could be asked for again, in the middle of what it was for.
+#[test]
+fn an_activation_is_extended_while_it_is_in_force() {
+    let upstream = Upstream::start();
+    let (site, alice) = site(&upstream);
+    let gateway = site.start();
+    run(&gateway.site, &[&ACTIVATE[..], &["--for", "30m"]].concat());
+    assert_eq!(status(&gateway, "/admin/x", &alice), 200);
+    assert!(refused(&gateway.site, &[&ACTIVATE[..], &["--for", "20m"]].concat()).contains("is the same"));
+    // The rules of a new one hold.
+    assert!(refused(&gateway.site, &[&ACTIVATE[..], &["--for", "5h"]].concat()).contains("can be activated for"));
+    let nothing = ["access", "activate", "alice-administers", "--as", "alice", "--for", "2h"];
+    assert!(refused(&gateway.site, &nothing).contains("demands a justification"));
+    let said = run(&gateway.site, &[&ACTIVATE[..], &["--for", "2h"]].concat());
+    assert!(said.contains("it takes the place of 1"), "{said}");
+    assert_eq!(status(&gateway, "/admin/x", &alice), 200);
+    let list = listed(&gateway.site);
+    let states: Vec<_> =
+        list["access"].as_array().unwrap().iter().map(|power| power["state"].as_str().unwrap()).collect();
+    assert_eq!(states, ["in_force", "ended"], "{list}");
+    let id = list["access"][0]["id"].as_u64().unwrap();
+    let ended = event(&gateway, "grant.ended", 1);
+    assert!(ended["message"].as_str().unwrap().contains(&format!("extended as {id}")), "{ended}");
+    event(&gateway, "grant.began", 2);
+    let said = run(&gateway.site, &["access", "deactivate", &id.to_string(), "--reason", "mended"]);
+    assert!(said.contains("ended by"), "{said}");
+    assert_eq!(status(&gateway, "/admin/x", &alice), 403);
+}
+
 #[test]
 fn an_eligible_assignment_gives_nothing_until_it_is_activated_and_says_so() {
     let upstream = Upstream::start();
@@ -119,7 +148,8 @@ fn an_eligible_assignment_gives_nothing_until_it_is_activated_and_says_so() {
     assert_eq!((&began["severity"], &began["identity"]["id"]), (&"medium".into(), &"alice".into()));
     assert!(began["message"].as_str().unwrap().contains("INC-7: disk full, ticket OPS-12"), "{began}");
     assert_eq!(event(&gateway, "admin.access_activate", 1)["decision"], "permit");
-    assert!(refused(&gateway.site, &ACTIVATE).contains("is the same, and is in force"));
+    let again = refused(&gateway.site, &[&ACTIVATE[..], &["--for", "2h"]].concat());
+    assert!(again.contains("is the same, and is in force"), "{again}");
 
     // What is asked for in vain is an event, too, and gives nothing.
     let too_long = refused(&gateway.site, &[&ACTIVATE[..], &["--for", "5h"]].concat());

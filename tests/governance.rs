@@ -9,6 +9,7 @@ mod forged;
 mod found;
 mod lists;
 mod looked_at;
+mod moved;
 mod named;
 mod passphrases;
 mod recovered;

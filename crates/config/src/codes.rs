@@ -66,6 +66,8 @@ pub const UNTAKEN_PERMITS: &str = "W0208";
 pub const BACKUP_KEY: &str = "W0209";
 /// The policy spells an id otherwise than it is compared.
 pub const OTHER_SPELLING: &str = "W0210";
+/// A principal that is written as if it were everybody of its kind, and is nobody.
+pub const STAR_PRINCIPAL: &str = "W0211";
 /// A star or a brace in a pattern that means only itself.
 pub const LITERAL_WILDCARD: &str = "W0301";
 /// Groups that contain each other.
@@ -140,6 +142,7 @@ pub const ALL: &[(&str, &str)] = &[
     (UNTAKEN_PERMITS, "permits are to be recorded, and no sink takes them"),
     (BACKUP_KEY, "the key that is to encrypt backups cannot be used, so that none is made"),
     (OTHER_SPELLING, "the policy spells an id otherwise than it is compared"),
+    (STAR_PRINCIPAL, "a principal is written as if it were everybody of its kind"),
     (LITERAL_WILDCARD, "a star or a brace in a pattern that means only itself"),
     (GROUP_CYCLE, "groups that contain each other"),
     (COUNTRY_UNKNOWN, "a condition on a country, and no geo database"),

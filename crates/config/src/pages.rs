@@ -44,6 +44,7 @@ pub(crate) const PAGES: &[(&str, &str)] = &[
     ("W0208", include_str!("../../../docs/problems/W0208.md")),
     ("W0209", include_str!("../../../docs/problems/W0209.md")),
     ("W0210", include_str!("../../../docs/problems/W0210.md")),
+    ("W0211", include_str!("../../../docs/problems/W0211.md")),
     ("W0301", include_str!("../../../docs/problems/W0301.md")),
     ("W0302", include_str!("../../../docs/problems/W0302.md")),
     ("W0303", include_str!("../../../docs/problems/W0303.md")),

@@ -6,6 +6,7 @@
 //! that were not revoked since. So it is where neither a store nor its head file is there: then nothing says that the backup is the newest.
 
 mod asked;
+mod files;
 mod restoring;
 mod returning;
 mod telling;
@@ -29,10 +30,11 @@ use portcullis_store::{LockError, StoreError, Trouble, Versions};
 use thiserror::Error;
 
 pub(crate) use asked::Backups;
+pub(crate) use files::lay_files;
 pub(crate) use restoring::{Restored, Restoring, restore};
 pub(crate) use telling::tell_restored;
 
-use crate::governing::Source;
+use crate::governing::{LayingError, Source};
 use crate::running::Running;
 
 /// Why there is no backup, or none is restored.
@@ -52,6 +54,8 @@ pub(crate) enum BackingUpError {
     InUse(PathBuf),
     #[error("{}: a file is there already: name another one, or, where it is an earlier backup, --force puts this one in its place", .0.display())]
     There(PathBuf),
+    #[error("{0}")]
+    Laying(#[from] LayingError),
     #[error("{}: {source}", path.display())]
     Io { path: PathBuf, source: std::io::Error },
     #[error("{0}")]

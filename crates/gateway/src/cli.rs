@@ -16,6 +16,7 @@ mod explain;
 mod factor;
 mod facts;
 mod feed;
+pub(crate) mod files;
 mod fmt;
 mod geo;
 mod governing;

@@ -16,6 +16,7 @@ mod effects;
 mod foresight;
 mod going_back;
 mod held;
+mod laying;
 mod looking_up;
 mod made_live;
 mod merging;
@@ -55,6 +56,7 @@ pub(crate) use desk::Who;
 pub(crate) use effects::in_words as effects_in_words;
 pub(crate) use foresight::{Foresight, Offline, Weight, in_words as impact_in_words};
 use held::{Demanded, Held};
+pub(crate) use laying::{Laid, LayingError, lay};
 pub(crate) use rolling::{StagedVersion, Standing as Rolling, in_words as stage_in_words, percent};
 pub(crate) use source::{Source, class_of, content_of, load_sealed};
 

@@ -346,21 +346,36 @@ impl Lender {
         match power.state {
             PowerState::InForce { until, .. } => {
                 self.publish(kept, now);
+                let extended = self.tell_extended(kept, power);
                 self.tell(EventKind::GrantBegan, power);
-                format!("{name} is in force until {}", shown::time(until))
+                let place = extended.map_or_else(String::new, |n| format!("; it takes the place of {n}"));
+                format!("{name} is in force until {}{place}", shown::time(until))
             }
             PowerState::Waiting { until } => {
                 let missing = usize::from(power.asked.approvals).saturating_sub(power.approved.len());
                 let persons = if missing == 1 { "1 other person has" } else { "other persons have" };
                 let count = if missing == 1 { String::new() } else { format!("{missing} ") };
                 let id = power.n;
+                let goes_on = kept.book.extended_by(&power.asked, now).first().map_or_else(String::new, |n| {
+                    format!("; {n} goes on until its own end, and ends when this begins before that")
+                });
                 format!(
-                    "{name} waits until {}: {count}{persons} to approve it, with `portcullis access approve {id}` (with `--key FILE` where approvers are enrolled)",
+                    "{name} waits until {}: {count}{persons} to approve it, with `portcullis access approve {id}` (with `--key FILE` where approvers are enrolled){goes_on}",
                     shown::time(until)
                 )
             }
             PowerState::Ended { .. } | PowerState::Rejected { .. } | PowerState::Lapsed => name,
         }
+    }
+
+    /// Records what ended since this took its place, before it is recorded that this began; which one that was.
+    fn tell_extended(&self, kept: &Kept, power: &Power) -> Option<u64> {
+        let mut last = None;
+        for before in kept.book.extended_as(power) {
+            self.tell(EventKind::GrantEnded, before);
+            last = Some(before.n);
+        }
+        last
     }
 
     /// Records that power has begun or ended: exactly one event.

@@ -92,6 +92,12 @@ pub enum BackupError {
         /// Which part.
         what: String,
     },
+    /// It cannot be decrypted: whoever cuts or changes it cannot be told from another key.
+    #[error("{}: it was encrypted with another key, or it is not what it was when the backup was made", path.display())]
+    NotOpened {
+        /// The file.
+        path: PathBuf,
+    },
     /// It is not encrypted, and a key says that it should be.
     #[error("{}: it is not encrypted, so that whoever could write to its folder may have made it: --plain has it used all the same", path.display())]
     NotSealed {
@@ -239,7 +245,10 @@ pub fn unpack(archive: &Path, key: Option<&BackupKey>, folder: &Path) -> Result<
     let plain = folder.join(".plain");
     let to = OpenOptions::new().write(true).create_new(true).mode(MODE).open(&plain).map_err(io)?;
     let mut to = BufWriter::new(to);
-    seal::open(key, &mut file, &mut to).and_then(|()| to.flush()).map_err(io)?;
+    seal::open(key, &mut file, &mut to).and_then(|()| to.flush()).map_err(|source| match source.kind() {
+        io::ErrorKind::InvalidData => BackupError::NotOpened { path: archive.to_owned() },
+        _ => io(source),
+    })?;
     let mut file = BufReader::new(File::open(&plain).map_err(io)?);
     file.read_exact(&mut title).map_err(|_| foreign())?;
     if &title != TITLE {
@@ -253,7 +262,12 @@ pub fn unpack(archive: &Path, key: Option<&BackupKey>, folder: &Path) -> Result<
 fn unpack_plain(archive: &Path, file: &mut dyn Read, folder: &Path) -> Result<Manifest, BackupError> {
     let io = |source| BackupError::Io { path: archive.to_owned(), source };
     let damaged = |what: &str| BackupError::Damaged { path: archive.to_owned(), what: what.to_owned() };
-    let manifest = read_manifest(file).map_err(io)?.ok_or_else(|| damaged("the manifest"))?;
+    let manifest = read_manifest(file).or_else(|error| match error.kind() {
+        // It was cut off.
+        io::ErrorKind::UnexpectedEof => Ok(None),
+        _ => Err(error),
+    });
+    let manifest = manifest.map_err(io)?.ok_or_else(|| damaged("the manifest"))?;
     for entry in &manifest.files {
         let path = folder.join(&entry.name);
         if let Some(parent) = path.parent() {
@@ -342,11 +356,14 @@ mod tests {
                 let mut bad = good.clone();
                 bad[at] ^= 0x40;
                 fs::write(&out, bad).unwrap();
-                assert!(unpacked(&out, key).is_err(), "changed at {at}");
+                let error = unpacked(&out, key).unwrap_err();
+                assert!(!matches!(error, BackupError::Io { .. }), "changed at {at}: {error}");
             }
             for end in [0, 19, 30, good.len() / 2, good.len() - 1] {
                 fs::write(&out, &good[..end]).unwrap();
-                assert!(unpacked(&out, key).is_err(), "cut at {end}");
+                // A file that cannot be read is another matter, to which another exit code belongs.
+                let error = unpacked(&out, key).unwrap_err();
+                assert!(!matches!(error, BackupError::Io { .. }), "cut at {end}: {error}");
             }
             fs::write(&out, [&good[..], b"x"].concat()).unwrap();
             assert!(unpacked(&out, key).is_err(), "longer");
@@ -361,7 +378,7 @@ mod tests {
         create(&out, manifest(), &files(folder.path()), Some(&key)).unwrap();
         assert!(matches!(unpacked(&out, None), Err(BackupError::NeedsKey { .. })));
         let (other, _) = BackupKey::generate().unwrap();
-        assert!(matches!(unpacked(&out, Some(&other)), Err(BackupError::Io { .. })));
+        assert!(matches!(unpacked(&out, Some(&other)), Err(BackupError::NotOpened { .. })));
         let plain = folder.path().join("plain");
         create(&plain, manifest(), &files(folder.path()), None).unwrap();
         assert!(matches!(unpacked(&plain, Some(&key)), Err(BackupError::NotSealed { .. })), "anybody can make one");

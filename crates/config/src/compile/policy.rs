@@ -57,6 +57,7 @@ pub(crate) fn compile(
     let mut draft = PolicyDraft { activations_at, ..draft(reader, routes, policy) };
     let respelled = draft.respell(callers.spelling.clone());
     report_spellings(reader, respelled);
+    report_stars(reader, &draft);
     if !reader.is_complete() {
         // Names may be missing only because their file could not be read, and all else would be guesses.
         return None;
@@ -102,6 +103,23 @@ fn report_spellings(reader: &Reader<'_>, respelled: Vec<(Placed<String>, String)
         );
         let span = span(&reader.sources.borrow(), name.at);
         reader.report(Diagnostic::warning(codes::OTHER_SPELLING, span, message).with_help(help));
+    }
+}
+
+/// An id is no pattern: who writes `user:*` means everybody, and names nobody.
+fn report_stars(reader: &Reader<'_>, draft: &PolicyDraft) {
+    let members = draft.groups.iter().flat_map(|group| &group.members);
+    let granted = draft.assignments.iter().flat_map(|assignment| &assignment.principals);
+    let denied = draft.denies.iter().flat_map(|deny| &deny.principals);
+    let is_star = |name: &&Placed<String>| {
+        name.value.split_once(':').is_some_and(|(_, id)| !id.is_empty() && id.bytes().all(|byte| byte == b'*'))
+    };
+    for name in members.chain(granted).chain(denied).filter(is_star) {
+        let message =
+            format!("`{}` is nobody: an id is compared letter by letter, and a star is none but itself", name.value);
+        let help = "write `authenticated` for everybody with a credential, `anyone` for all, or `group:NAME` for some";
+        let span = span(&reader.sources.borrow(), name.at);
+        reader.report(Diagnostic::warning(codes::STAR_PRINCIPAL, span, message).with_help(help));
     }
 }
 

@@ -142,6 +142,34 @@ fn what_keys_and_tokens_bring_is_no_mistake_of_the_policy() {
     assert_eq!(with_key("roles = [\"s\"]\nrevoked = true"), [unheld, nobody]);
 }
 
+/// Finding of 2026-11: a deny of `user:*` passed `check --strict`, and denied nobody.
+#[test]
+fn a_star_for_everybody_of_a_kind_is_said_to_be_nobody() {
+    let policy = |principals: &str| {
+        format!(
+            "version = 1\n[[role]]\nname = \"r\"\npermissions = [{{ actions = [\"GET /api/x\"] }}]\n\
+             [[assignment]]\nname = \"a\"\nrole = \"r\"\nprincipals = [\"user:alice\"]\nscope = \"billing\"\n\
+             [[deny]]\nname = \"d\"\nprincipals = [{principals}]\nactions = [\"* /**\"]\nscope = \"*\"\n"
+        )
+    };
+    let found = |principals: &str| {
+        let folder = Folder::new();
+        folder.write("portcullis.toml", GATEWAY);
+        folder.write("policy.toml", policy(principals));
+        let stars = folder.problems().into_iter().filter(|(code, ..)| *code == "W0211");
+        stars.map(|(_, place, said)| format!("{place} {said}")).collect::<Vec<_>>()
+    };
+    for star in ["user:*", "group:*", "service:*", "user:**"] {
+        let said = found(&format!("\"user:bob\", \"{star}\""));
+        let [only] = &said[..] else { panic!("{star}: {said:?}") };
+        assert!(only.starts_with("policy.toml:12:27 ") && only.contains(&format!("`{star}` is nobody")), "{only}");
+        assert!(only.contains("`authenticated`"), "{only}");
+    }
+    for other in ["authenticated", "anyone", "user:a*", "certificate:*.example.com"] {
+        assert_eq!(found(&format!("\"{other}\"")), [""; 0], "{other}");
+    }
+}
+
 /// Accidental deletion: the whole entry, and not its members alone.
 #[test]
 fn a_group_that_was_deleted_whole_is_nobodys_where_no_provider_brings_groups() {

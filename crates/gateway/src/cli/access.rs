@@ -316,6 +316,11 @@ fn powers(powers: &[Power]) -> String {
 
 fn approvals(power: &Power) -> String {
     match (power.approvals, power.approved_by.as_slice()) {
+        // Whoever granted it is who gave it.
+        (0, _) if power.kind == "loan" => safe(&format!("{} (granted it)", power.by)),
+        (need, by) if power.kind == "loan" => {
+            safe(&format!("{} (granted it) {} ({} of {need})", power.by, by.join(" "), by.len()))
+        }
         (0, _) => "-".to_owned(),
         (need, by) => safe(format!("{} ({} of {need})", by.join(" "), by.len()).trim()),
     }

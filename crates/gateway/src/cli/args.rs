@@ -40,9 +40,9 @@ pub(crate) use key::{KeyArgs, KeyCommand, KeyCreateArgs, KeyListArgs, KeyRevokeA
 pub(crate) use networks::{FeedAcceptArgs, FeedArgs, FeedCommand, FeedRollbackArgs, FeedTestArgs, GeoArgs, GeoCommand};
 pub(crate) use policy::{
     ApproverArgs, ApproverCommand, ApproverKeyArgs, AuthorArgs, BackupArgs, BackupCommand, BackupFileArgs,
-    BackupRestoreArgs, DiffFailOn, GovernanceArgs, GovernanceCommand, Named, PolicyApproveArgs, PolicyArgs,
-    PolicyCommand, PolicyDiffArgs, PolicyPreviewArgs, PolicyProposeArgs, PolicyRejectArgs, PolicyRevertArgs,
-    PolicyRollbackArgs, PolicyShowArgs, PolicySignArgs, ReplayArgs,
+    BackupFilesArgs, BackupRestoreArgs, DiffFailOn, GovernanceArgs, GovernanceCommand, Named, PolicyApproveArgs,
+    PolicyArgs, PolicyCommand, PolicyDiffArgs, PolicyPreviewArgs, PolicyProposeArgs, PolicyRejectArgs,
+    PolicyRevertArgs, PolicyRollbackArgs, PolicyShowArgs, PolicySignArgs, ReplayArgs,
 };
 pub(crate) use questions::{
     AssuranceState, DeviceState, ExplainArgs, FactArgs, ListArgs, QuestionArgs, RiskState, TestArgs, WhoCanArgs,

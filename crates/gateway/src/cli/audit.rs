@@ -13,6 +13,7 @@ use portcullis_events::checkpoint::{BadCheckpoint, PublicKey, SigningKey};
 use serde_json::{Value, json};
 
 use crate::cli::args::{AuditArgs, AuditCommand, AuditKeygenArgs, AuditVerifyArgs, Format, Global};
+use crate::cli::files;
 use crate::cli::output::{answer, remark};
 use crate::exit::Exit;
 
@@ -66,11 +67,11 @@ fn run_verify(global: &Global, args: &AuditVerifyArgs) -> Exit {
 }
 
 fn public_key(file: &Path) -> Result<PublicKey, Exit> {
-    let bytes = std::fs::read(file).map_err(|error| {
+    let text = files::text(file).map_err(|error| {
         remark(&format!("error: {}: {error}", file.display()));
         Exit::Unreachable
     })?;
-    PublicKey::from_pem(&bytes).map_err(|error| {
+    PublicKey::from_pem(text.as_bytes()).map_err(|error| {
         remark(&format!("error: --public-key: {}: {error}", file.display()));
         Exit::Usage
     })

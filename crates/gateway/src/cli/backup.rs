@@ -12,7 +12,8 @@ use serde_json::json;
 
 use crate::answers::terminal::safe;
 use crate::backing_up::{self, BackingUpError, Restored, Restoring};
-use crate::cli::args::{BackupArgs, BackupCommand, BackupFileArgs, BackupRestoreArgs, Format, Global};
+use crate::cli::args::{BackupArgs, BackupCommand, BackupFileArgs, BackupFilesArgs, BackupRestoreArgs, Format, Global};
+use crate::cli::files::open as opened;
 use crate::cli::governing::{read, write};
 use crate::cli::live::fail;
 use crate::cli::output::{answer, remark};
@@ -28,6 +29,7 @@ pub(crate) fn run(global: &Global, args: &BackupArgs) -> Exit {
         BackupCommand::Drill(args) if asked::is_meant(global, args) => asked::drill(global, args),
         BackupCommand::Verify(args) => verify(global, args),
         BackupCommand::Drill(args) => restore(global, &drill(args)),
+        BackupCommand::Files(args) => files(global, args),
         BackupCommand::Restore(args) => restore(global, args),
         BackupCommand::Keygen { out } => keygen(global, out),
     };
@@ -57,13 +59,19 @@ struct Places {
     demanded: bool,
 }
 
-fn places(global: &Global) -> Result<Places, Exit> {
+fn places(global: &Global) -> Result<Places, String> {
     let loaded = load(&global.config, &ProcessEnvironment).ok();
     let store = loaded.as_ref().and_then(|loaded| loaded.store.clone());
     let store = store.or_else(|| store_place(&global.config, &ProcessEnvironment));
     let Some(store) = store.map(|store| store.path) else {
-        fail(global, "the configuration has no `[store]`, so there is nothing to copy");
-        return Err(Exit::Configuration);
+        let config = global.config.display();
+        return Err(match global.config.try_exists() {
+            Ok(false) => format!(
+                "{config}: there is no such file: nothing says where the store is. `portcullis backup files BACKUP --out FOLDER` writes the configuration that a backup holds"
+            ),
+            Ok(true) => format!("{config}: the configuration has no `[store]`, so there is nothing to copy"),
+            Err(error) => format!("{config}: {error}"),
+        });
     };
     // A policy with errors, say, keeps nothing from being encrypted, or from having been.
     let backup = match &loaded {
@@ -80,12 +88,21 @@ fn places(global: &Global) -> Result<Places, Exit> {
     })
 }
 
+/// The same, for what cannot go on without.
+fn needed(global: &Global) -> Result<Places, Exit> {
+    places(global).map_err(|why| {
+        fail(global, &why);
+        Exit::Configuration
+    })
+}
+
 fn failed(global: &Global, error: &BackingUpError) -> Exit {
     fail(global, &error.to_string());
     match error {
         BackingUpError::Backup(BackupError::Io { .. })
         | BackingUpError::Io { .. }
         | BackingUpError::Lock(_)
+        | BackingUpError::Laying(_)
         | BackingUpError::InUse(_)
         | BackingUpError::There(_) => Exit::Unreachable,
         BackingUpError::Governance(GovernanceError::Shortfall(_)) | BackingUpError::Refused(_) => Exit::NotPermitted,
@@ -119,7 +136,7 @@ fn not_known(global: &Global, why: &str) -> Exit {
 }
 
 fn create(global: &Global, (out, force): (Option<&Path>, bool), named: Option<&Path>) -> Result<Exit, Exit> {
-    let places = places(global)?;
+    let places = needed(global)?;
     let key = key(global, named, Some(&places))?;
     if !places.store.exists() {
         fail(global, &format!("there is no store {}", places.store.display()));
@@ -147,8 +164,38 @@ fn verify(global: &Global, args: &BackupFileArgs) -> Result<Exit, Exit> {
     Ok(Exit::Success)
 }
 
+fn files(global: &Global, args: &BackupFilesArgs) -> Result<Exit, Exit> {
+    let key = key_of(global, &args.backup, places(global).ok().as_ref())?;
+    let laid = backing_up::lay_files(&global.config, &args.backup.file, key.as_ref(), &args.out);
+    let (manifest, laid) = laid.map_err(|error| failed(global, &error))?;
+    let files: Vec<String> = laid.files.iter().map(|file| file.display().to_string()).collect();
+    match global.output {
+        Format::Human => files.iter().for_each(|file| answer(&safe(file))),
+        Format::Json | Format::Jsonl => answer(
+            &json!({ "version": manifest.n, "created": manifest.created().to_string(), "files": files, "outside": laid.outside })
+                .to_string(),
+        ),
+    }
+    if !global.quiet {
+        remark(&format!(
+            "the files of version {}, from a backup of {:.0}; secrets, private keys, certificates of listeners and the key of backups are in none: bring them",
+            manifest.n,
+            manifest.created()
+        ));
+    }
+    for name in &laid.outside {
+        fail(global, &format!("`{name}` is outside of the gateway's folder, and is not written: bring it by hand"));
+    }
+    Ok(if laid.outside.is_empty() { Exit::Success } else { Exit::Negative })
+}
+
 /// The key of a backup that is read; none for one that is said to be plain.
 fn key_of(global: &Global, args: &BackupFileArgs, places: Option<&Places>) -> Result<Option<BackupKey>, Exit> {
+    // What is no file would be waited for, and so would a key.
+    let named = [Some(args.file.as_path()), args.key.as_deref()].into_iter().flatten();
+    for file in named {
+        opened(file).map_err(|error| failed(global, &BackingUpError::Io { path: file.to_owned(), source: error }))?;
+    }
     if args.plain { Ok(None) } else { key(global, args.key.as_deref(), places) }
 }
 
@@ -173,7 +220,7 @@ fn told(global: &Global, file: &Path, manifest: &Manifest, what: &str) {
 }
 
 fn restore(global: &Global, args: &BackupRestoreArgs) -> Result<Exit, Exit> {
-    let places = places(global)?;
+    let places = needed(global)?;
     let key = key_of(global, &args.backup, Some(&places))?;
     let signed = match (&args.request, args.approvals.as_slice()) {
         (Some(request), [_, ..]) => Some(signed(global, request, &args.approvals)?),

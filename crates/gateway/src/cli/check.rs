@@ -6,6 +6,7 @@ use portcullis_config::{Loaded, ProcessEnvironment, Report, load, load_with_poli
 
 use crate::cli::args::{CheckArgs, Format, Global};
 use crate::cli::configuration::{name, show};
+use crate::cli::files;
 use crate::cli::output::{answer, remark};
 use crate::exit::Exit;
 
@@ -60,7 +61,7 @@ fn approve(loaded: &Loaded, file: &Path, warnings: &Report, refused: bool) {
 /// Whether a file holds a policy rather than a gateway's configuration, by the tables at its beginnings of lines. A file that
 /// is neither is treated as a configuration, so that its problems are reported.
 pub(crate) fn is_policy(file: &Path) -> bool {
-    let Ok(text) = std::fs::read_to_string(file) else { return false };
+    let Ok(text) = files::text(file) else { return false };
     let has = |names: &[&str]| {
         text.lines().map(str::trim_start).any(|line| {
             let table = line.trim_start_matches('[').split([']', '.']).next().unwrap_or_default().trim();

@@ -13,7 +13,9 @@ use jiff::Timestamp;
 use portcullis_admin::ClientError;
 use portcullis_admin::govern::{Answer, Author, Governed, NewApprover, Proposed};
 use portcullis_config::{Loaded, ProcessEnvironment, load, store_place};
-use portcullis_governance::{Approval, Class, Content, Decision, Governor, HeadFile, Kind, Request, armored_approval};
+use portcullis_governance::{
+    Approval, Class, Content, Decision, Governor, HeadFile, Kind, PublicKey, Request, armored_approval,
+};
 use portcullis_store::Versions;
 
 use crate::answers::terminal::safe;
@@ -23,6 +25,7 @@ use crate::cli::args::{
 };
 use crate::cli::check::is_policy;
 use crate::cli::configuration::show as show_report;
+use crate::cli::files;
 use crate::cli::live::{exit_of, fail, show, try_ask};
 use crate::cli::output::{answer_text, remark};
 use crate::exit::Exit;
@@ -153,7 +156,7 @@ pub(crate) fn show_version(global: &Global, args: &PolicyShowArgs) -> Result<Exi
         return Ok(Exit::Success);
     };
     // What is signed is what is shown, worked out from that here.
-    let request = parsed(global, request)?;
+    let request = parsed(global, "the request", request)?;
     show(global, &done, || {
         let state = done.changes.first().map_or("", |change| change.state.as_str());
         let missing = done.changes.first().and_then(|change| change.missing.as_deref());
@@ -214,7 +217,7 @@ pub(crate) fn request(global: &Global, change: &str, out: Option<&Path>) -> Resu
 
 /// Shows what is asked, and signs it where a key is given. It needs no gateway, and believes none.
 pub(crate) fn sign(global: &Global, args: &PolicySignArgs) -> Result<Exit, Exit> {
-    let request = parsed(global, &read(global, &args.request)?)?;
+    let request = parsed(global, &args.request.display().to_string(), &read(global, &args.request)?)?;
     let found = reviewed(global, &request);
     let Some(key) = &args.key else { return Ok(Exit::Success) };
     let key = signing_key(global, key)?;
@@ -238,7 +241,7 @@ pub(crate) fn approve(global: &Global, args: &PolicyApproveArgs) -> Result<Exit,
         (Some(file), _, _) => read(global, file)?,
         (None, Some(change), Some(key)) => {
             let done = asked(global, Governed::Request { id: change.clone() })?;
-            let request = parsed(global, &done.request.unwrap_or_default())?;
+            let request = parsed(global, "the request", &done.request.unwrap_or_default())?;
             let key = signing_key(global, key)?;
             let found = reviewed(global, &request);
             borne_out(global, &request, &found)?;
@@ -392,7 +395,7 @@ fn named_approver(global: &Global, text: &str) -> Result<NewApprover, Exit> {
     };
     let mut names = names.split(',').map(str::to_owned);
     let person = names.next().unwrap_or_default();
-    Ok(NewApprover { person, aliases: names.collect(), key: read(global, Path::new(file))? })
+    Ok(NewApprover { person, aliases: names.collect(), key: public_key(global, Path::new(file))? })
 }
 
 /// `ana=ana.pub`: whose key it is, or who holds it.
@@ -401,22 +404,35 @@ fn named_key(global: &Global, text: &str) -> Result<NewApprover, Exit> {
         fail(global, "--key: expected a name and a file, such as ana=ana.pub");
         return Err(Exit::Usage);
     };
-    Ok(NewApprover { person: person.to_owned(), aliases: Vec::new(), key: read(global, Path::new(file))? })
+    Ok(NewApprover { person: person.to_owned(), aliases: Vec::new(), key: public_key(global, Path::new(file))? })
 }
 
 fn new_approver(global: &Global, args: &ApproverKeyArgs) -> Result<NewApprover, Exit> {
-    Ok(NewApprover { person: args.person.clone(), aliases: args.aliases.clone(), key: read(global, &args.key)? })
+    Ok(NewApprover { person: args.person.clone(), aliases: args.aliases.clone(), key: public_key(global, &args.key)? })
 }
 
-fn parsed(global: &Global, text: &str) -> Result<Request, Exit> {
+/// The text of a public key, in a file that holds one.
+fn public_key(global: &Global, file: &Path) -> Result<String, Exit> {
+    let text = read(global, file)?;
+    match PublicKey::from_pem(text.as_bytes()) {
+        Ok(_) => Ok(text),
+        Err(error) => {
+            fail(global, &format!("{}: {error}", file.display()));
+            Err(Exit::Negative)
+        }
+    }
+}
+
+/// `of`: the file that it is from, or what it is.
+fn parsed(global: &Global, of: &str, text: &str) -> Result<Request, Exit> {
     Request::from_armored(text).map_err(|error| {
-        fail(global, &format!("the request: {error}"));
+        fail(global, &format!("{of}: {error}"));
         Exit::Negative
     })
 }
 
 pub(crate) fn read(global: &Global, file: &Path) -> Result<String, Exit> {
-    std::fs::read_to_string(file).map_err(|error| {
+    files::text(file).map_err(|error| {
         fail(global, &format!("{}: {error}", file.display()));
         Exit::Unreachable
     })

@@ -16,6 +16,7 @@ use serde_json::json;
 
 use crate::answers::terminal::safe;
 use crate::cli::args::{AdminAddress, Format, Global, HealthArgs, ReloadArgs};
+use crate::cli::files;
 use crate::cli::output::{answer, remark};
 use crate::exit::Exit;
 
@@ -176,8 +177,8 @@ fn place(global: &Global) -> Result<Place, Exit> {
 
 fn network(global: &Global, mut source: UrlSource) -> Result<Place, String> {
     if let Some(path) = &global.admin_ca {
-        let text = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
-        let roots: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
+        let text = files::text(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let roots: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();
         source.roots = roots.map_err(|error| format!("{}: no PEM: {error}", path.display()))?;
         if source.roots.is_empty() {
             return Err(format!("{}: there is no certificate in it", path.display()));

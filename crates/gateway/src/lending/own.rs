@@ -221,6 +221,7 @@ impl Lender {
             let power = kept.book.ask_by_itself(asked, &names, now)?;
             if let PowerState::InForce { .. } = power.state {
                 self.publish(kept, now);
+                self.tell_extended(kept, &power);
                 self.tell_from(EventKind::GrantBegan, &power, Some(from));
             } else {
                 self.tell_from(EventKind::GrantRequested, &power, Some(from));

@@ -6,6 +6,7 @@ use crate::approver::ApproverSet;
 use crate::hash::Hash;
 use crate::power::book::{PowerBook, PowerError, began, micros, refused};
 use crate::power::entry::{Act, Asked, MAX_REASON, MAX_TICKET, PowerKind, text_problem};
+use crate::power::extending::is_extended;
 use crate::power::persons::{Names, names_of_principal};
 use crate::power::room::Asker;
 use crate::power::state::{GRANTED, Power, PowerState, standing};
@@ -37,7 +38,7 @@ impl PowerBook {
         let of = self.last.0.saturating_add(1);
         // A request waits for somebody who grants it, however few must approve.
         let begins = asked.approvals == 0 && asked.kind != PowerKind::Request;
-        let begins = begins.then(|| began(of, &asked, now));
+        let begins = if begins { self.begins(of, &asked, now) } else { Vec::new() };
         self.append(std::iter::once(Act::Asked(asked)).chain(begins).collect(), by, now)?;
         Ok(self.power(of)?.clone())
     }
@@ -149,7 +150,9 @@ impl PowerBook {
                     }
                 }
         };
-        match self.powers.values().filter(|power| power.state.is_open()).find(same) {
+        // What takes the place of another one is no second one.
+        let stands = |power: &&Power| power.state.is_open() && !is_extended(power, asked, now);
+        match self.powers.values().filter(stands).find(same) {
             Some(power) => {
                 refused(format!("{} of {} is the same, and {}", power.n, asked.principal, standing(&power.state)))
             }

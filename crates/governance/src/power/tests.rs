@@ -1,5 +1,6 @@
 //! What the log comes to, whatever is asked, approved, ended, killed and set back.
 
+mod extending;
 mod forged;
 mod keys;
 mod no_more;

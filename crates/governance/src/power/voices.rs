@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use crate::approval::Decision;
 use crate::approver::ApproverSet;
 use crate::hash::Hash;
-use crate::power::book::{PowerBook, PowerError, began, refused};
+use crate::power::book::{PowerBook, PowerError, refused};
 use crate::power::entry::{Act, MAX_REASON, PowerKind, text_problem};
 use crate::power::persons::Names;
 use crate::power::state::{Power, PowerState, standing};
@@ -123,7 +123,7 @@ impl PowerBook {
             return refused(format!("{of} is approved by the same person already: one person, one voice"));
         }
         let is_enough = power.approved.len().saturating_add(1) >= usize::from(power.asked.approvals);
-        let begins = is_enough.then(|| began(of, &power.asked, now));
+        let begins = if is_enough { self.begins(of, &power.asked, now) } else { Vec::new() };
         self.append(std::iter::once(Act::Approved { of, word }).chain(begins).collect(), by, now)?;
         Ok(self.power(of)?.clone())
     }

@@ -406,6 +406,8 @@ pub(crate) enum BackupCommand {
     Verify(BackupFileArgs),
     /// Try all of a restoration, and change nothing
     Drill(BackupFileArgs),
+    /// Write the configuration that a backup holds into a folder: for a machine that has none
+    Files(BackupFilesArgs),
     /// Put a backup in the place of the store, while no gateway runs
     Restore(BackupRestoreArgs),
     /// Make a key that encrypts backups
@@ -426,6 +428,15 @@ pub(crate) struct BackupFileArgs {
     /// It is not encrypted, although `[backup]` names a key: whoever can write to its folder can have made it
     #[arg(long, conflicts_with = "key")]
     pub(crate) plain: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BackupFilesArgs {
+    #[command(flatten)]
+    pub(crate) backup: BackupFileArgs,
+    /// Where they go, each for its owner alone: a folder in which none of them is yet; it is made
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) out: PathBuf,
 }
 
 #[derive(Debug, Args)]

@@ -15,6 +15,7 @@ use serde_json::Value;
 
 use crate::answers::terminal::safe;
 use crate::cli::args::{BanImportArgs, Global};
+use crate::cli::files;
 use crate::cli::live::{ask, show};
 use crate::cli::output::remark;
 use crate::exit::Exit;
@@ -80,7 +81,7 @@ fn read(file: &Path) -> Result<String, String> {
     if file == Path::new("-") {
         read(&mut std::io::stdin().lock(), &mut text)?;
     } else {
-        read(&mut std::fs::File::open(file).map_err(|error| error.to_string())?, &mut text)?;
+        read(&mut files::open(file).map_err(|error| error.to_string())?, &mut text)?;
     }
     if text.len() as u64 > MAX_BYTES {
         return Err(format!("it has more than {MAX_BYTES} bytes"));

@@ -9,6 +9,7 @@ use portcullis_governance::{KeyError, SigningKey};
 
 use super::write;
 use crate::cli::args::{Format, Global};
+use crate::cli::files;
 use crate::cli::live::fail;
 use crate::cli::output::{answer, remark};
 use crate::cli::password::{ask, read_line, read_new};
@@ -69,7 +70,7 @@ pub(crate) fn key_in(global: &Global, file: &Path, wrong: Exit) -> Result<Signin
         exit
     };
     let mut pem = Vec::new();
-    let opened = File::open(file).and_then(|opened| {
+    let opened = files::open(file).and_then(|opened| {
         let mode = opened.metadata()?.mode();
         opened.take(MOST).read_to_end(&mut pem).map(|_| mode & 0o777)
     });

@@ -7,6 +7,7 @@ use portcullis_admin::api::{PolicyText, Previewed};
 
 use crate::answers::terminal::safe;
 use crate::cli::args::{Format, Global, PolicyPreviewArgs};
+use crate::cli::files;
 use crate::cli::governing;
 use crate::cli::live::ask_to_look;
 use crate::cli::output::{answer, remark};
@@ -63,7 +64,7 @@ pub(super) fn read(path: &Path) -> std::io::Result<String> {
     let read = if path.as_os_str() == "-" {
         std::io::stdin().lock().take(MAX_TEXT + 1).read_to_string(&mut text)
     } else {
-        std::fs::File::open(path)?.take(MAX_TEXT + 1).read_to_string(&mut text)
+        files::open(path)?.take(MAX_TEXT + 1).read_to_string(&mut text)
     }?;
     if read as u64 > MAX_TEXT {
         return Err(std::io::Error::other(format!("it is larger than {} MiB", MAX_TEXT >> 20)));
