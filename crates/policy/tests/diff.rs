@@ -275,7 +275,8 @@ fn whoever_was_denied_by_a_rule_that_is_removed_has_a_line_that_names_the_rule()
             ..PolicyDraft::default()
         }
     };
-    let (before, after) = (compile(&draft(&["user:u0"], true)), compile(&draft(&["user:u0", "user:u1", "user:u2"], false)));
+    let (before, after) =
+        (compile(&draft(&["user:u0"], true)), compile(&draft(&["user:u0", "user:u1", "user:u2"], false)));
     let diff = compare(&before, &after, now(), &DiffBounds::default());
     let rule = |answer: &ExampleAnswer| answer.rule.as_ref().map(|rule| rule.name.to_string());
     let lines = |wanted: &str| -> Vec<_> {

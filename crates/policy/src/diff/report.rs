@@ -5,8 +5,8 @@ use std::collections::HashMap;
 
 use super::callers::{CallerClass, ClaimClass, device};
 use super::products::Product;
-use super::told::{Told, carrying};
 use super::solve::{Axes, Found, Kind, Problem, UNVERIFIED, activations};
+use super::told::{Told, carrying};
 use super::*;
 use crate::principal::CredentialProblemKind;
 

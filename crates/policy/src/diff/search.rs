@@ -138,15 +138,16 @@ impl<'s, 'p> Search<'s, 'p> {
     }
 
     fn stops_at(&self, address: usize) -> [Option<Answered>; 2] {
-        self.problem.with_views(self.axes, Self::cell_with(1, address), |views, _| {
-            let stop = |index: usize| {
-                let (view, policy) = (views.get(index)?, self.problem.sides.get(index)?.policy);
-                let stop = policy.admission(view, &mut Silent)?;
-                Some((stop.outcome, self.with_reasons.then(|| stop.reason.code())))
-            };
-            [stop(0), stop(1)]
-        })
-        .unwrap_or_default()
+        self.problem
+            .with_views(self.axes, Self::cell_with(1, address), |views, _| {
+                let stop = |index: usize| {
+                    let (view, policy) = (views.get(index)?, self.problem.sides.get(index)?.policy);
+                    let stop = policy.admission(view, &mut Silent)?;
+                    Some((stop.outcome, self.with_reasons.then(|| stop.reason.code())))
+                };
+                [stop(0), stop(1)]
+            })
+            .unwrap_or_default()
     }
 
     fn standings_of(&self, axis: usize, kind: ConditionKind, class: usize) -> Vec<Standing> {

@@ -87,8 +87,7 @@ impl<'t, 'p> Telling<'t, 'p> {
                     let sides = problem.sides.iter().zip(views);
                     let callers = sides.clone().map(|(side, view)| {
                         let resource = side.policy.resource_of(view);
-                        let ignored =
-                            resource.is_some_and(|(_, each)| each.authentication == AuthenticationRule::None);
+                        let ignored = resource.is_some_and(|(_, each)| each.authentication == AuthenticationRule::None);
                         if verified && !ignored { Caller::Verified(dressed) } else { Caller::Anonymous }
                     });
                     let parties: Vec<_> = sides.clone().zip(callers).collect();
@@ -124,12 +123,7 @@ impl<'t, 'p> Telling<'t, 'p> {
     }
 
     /// A product by what is told of its requests; `None`: that would take more than a bound.
-    fn ask_all(
-        &self,
-        kind: &Kind,
-        product: &Product,
-        budget: &mut Budget,
-    ) -> Option<BTreeMap<Told, Vec<Product>>> {
+    fn ask_all(&self, kind: &Kind, product: &Product, budget: &mut Budget) -> Option<BTreeMap<Told, Vec<Product>>> {
         let mut groups: [Vec<Vec<u16>>; AXES] = Default::default();
         for (axis, (groups, classes)) in groups.iter_mut().zip(product).enumerate() {
             *groups = self.groups(axis, classes);
