@@ -20,6 +20,7 @@ mod report;
 mod rules;
 mod search;
 mod solve;
+mod told;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
@@ -95,13 +96,17 @@ impl PolicyDiff {
     }
 }
 
-/// A class of requests whose answer changes.
+/// A class of requests whose answer changes, all of them from one answer to one other, by the same rules.
 #[derive(Debug, Clone)]
 pub struct ChangedClass {
-    /// The answer to the example before.
+    /// The answer before.
     pub before: ExampleAnswer,
-    /// The answer to the example after.
+    /// The answer after.
     pub after: ExampleAnswer,
+    /// Whether all of the class have these reasons and rules. False where asking for them would have taken more than a bound:
+    /// then the outcomes are those of all, and reasons and rules those of the example alone. (Why a credential is refused it
+    /// says of itself: of whoever sends a bad one the reason is always that of the example.)
+    pub is_uniform: bool,
     /// Where: at most [`Self::MOST_PLACES`].
     pub places: Vec<ChangedPlace>,
     /// How many further places there are.
@@ -146,14 +151,14 @@ fn distance(outcome: Outcome) -> u8 {
     }
 }
 
-/// An answer to an example.
+/// An answer to an example, and to the rest of its class where that is [`ChangedClass::is_uniform`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExampleAnswer {
     /// The outcome; the whole class has it.
     pub outcome: Outcome,
-    /// The reason of the example.
+    /// The reason.
     pub reason: Option<Reason>,
-    /// The rule that decided the example.
+    /// The rule that decided.
     pub rule: Option<RuleRef>,
 }
 
@@ -246,7 +251,8 @@ impl ExampleRequest {
 pub struct DiffBounds {
     /// The most classes of hosts and paths. Default 1,000,000.
     pub places: u64,
-    /// The most evaluations, and rules looked at. Default 30,000,000: some ten seconds.
+    /// The most evaluations, and rules looked at. Default 30,000,000: some ten seconds. A fourth of it comes on top at most,
+    /// to tell by which rules what is found is answered.
     pub evaluations: u64,
     /// The most classes of requests that are reported. Default 10,000.
     pub classes: usize,
@@ -267,6 +273,8 @@ impl Default for DiffBounds {
 struct Budget {
     places: u64,
     evaluations: u64,
+    /// What asking for reasons and rules may still take.
+    tellings: u64,
     pause: fn(),
     /// Spent since the last pause.
     since_pause: u64,
@@ -280,15 +288,26 @@ impl Budget {
 
     fn of(bounds: &DiffBounds) -> Self {
         let DiffBounds { places, evaluations, pause, .. } = *bounds;
-        Self { places, evaluations, pause, since_pause: 0 }
+        Self { places, evaluations, tellings: evaluations / 4, pause, since_pause: 0 }
     }
 
-    fn spend(&mut self, evaluations: u64) -> Result<(), String> {
+    fn count(&mut self, evaluations: u64) {
         self.since_pause = self.since_pause.saturating_add(evaluations);
         if self.since_pause >= Self::PIECE {
             self.since_pause = 0;
             (self.pause)();
         }
+    }
+
+    /// Sets so many evaluations for reasons and rules aside; false: there are not so many left.
+    fn may_tell(&mut self, evaluations: u64) -> bool {
+        let left = self.tellings.checked_sub(evaluations);
+        self.tellings = left.unwrap_or(self.tellings);
+        left.is_some()
+    }
+
+    fn spend(&mut self, evaluations: u64) -> Result<(), String> {
+        self.count(evaluations);
         match self.evaluations.checked_sub(evaluations) {
             Some(left) => {
                 self.evaluations = left;

@@ -89,7 +89,7 @@ pub(crate) enum Caller<'a> {
 }
 
 /// Which rule a stage stopped at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum RuleId {
     Assignment(AssignmentId),
     Deny(DenyId),

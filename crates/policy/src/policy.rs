@@ -320,6 +320,14 @@ impl Policy {
         self.routes.find_on_any_host(path)
     }
 
+    /// Whether some assignment names a principal (as a policy file writes it, such as `user:alice`), directly or through the
+    /// groups that the policy itself puts it into. What everybody has does not count.
+    pub fn is_assigned_something(&self, name: &str) -> bool {
+        let Some(subject) = self.subjects.named(name).and_then(|id| self.subjects.get(id)) else { return false };
+        let groups = subject.groups.iter().filter_map(|id| self.subjects.get(*id));
+        std::iter::once(subject).chain(groups).any(|each| each.assignments.every().next().is_some())
+    }
+
     /// Whether there is a role of that name.
     pub fn has_role(&self, name: &str) -> bool {
         self.role_by_name.contains_key(name)

@@ -135,6 +135,8 @@ struct ShownClass {
     claims: Vec<Vec<String>>,
     /// Under which circumstances.
     when: Vec<ShownCircumstance>,
+    /// Whether all of them have these reasons and rules; false: only the example, since asking for all would take too long.
+    uniform: bool,
     /// One of them.
     example: ShownExample,
 }

@@ -70,6 +70,9 @@ fn write_class(text: &mut String, policies: [&Policy; 2], class: &ChangedClass, 
     }
     writeln!(text, "  before   {}", shown_answer(&class.before))?;
     writeln!(text, "  after    {}", shown_answer(&class.after))?;
+    if !class.is_uniform {
+        writeln!(text, "           (reasons and rules of the example: the rest may have others)")?;
+    }
     let past = if class.example.now < now { " (past)" } else { "" };
     writeln!(text, "  example  {}{past}\n", example_command(policies, class))
 }
@@ -175,6 +178,7 @@ pub(crate) fn to_json(policies: [&Policy; 2], class: &ChangedClass) -> Value {
         "more_callers": class.more_callers,
         "claims": class.claims,
         "when": when,
+        "uniform": class.is_uniform,
         "example": example_json(policies, class),
     })
 }

@@ -154,7 +154,7 @@ pub fn audit(input: &Input<'_>, yields: &dyn Fn()) -> Report {
     rules::look(&mut findings, yields);
     let Findings { mut found, not_looked_at, left_out, .. } = findings;
     preview::try_all(input, &model, &mut found, yields);
-    let holders = stake::holders_of(input, &model, &found);
+    let holders = stake::holders_of(input, &model, &found, yields);
     let untried = preview::untried(&found);
     Report::new(input, found, Around { not_looked_at, left_out, holders, untried })
 }

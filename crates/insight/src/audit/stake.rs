@@ -110,7 +110,12 @@ fn matter(kind: &str, name: &str) -> Option<String> {
 }
 
 /// Who holds each of the matters that these findings are about.
-pub(crate) fn holders_of(input: &Input<'_>, model: &Model<'_>, findings: &[Finding]) -> BTreeMap<String, Holders> {
+pub(crate) fn holders_of(
+    input: &Input<'_>,
+    model: &Model<'_>,
+    findings: &[Finding],
+    yields: &dyn Fn(),
+) -> BTreeMap<String, Holders> {
     let matters: BTreeSet<&str> = findings.iter().flat_map(|finding| &finding.held).map(String::as_str).collect();
     if matters.is_empty() {
         return BTreeMap::new();
@@ -118,17 +123,13 @@ pub(crate) fn holders_of(input: &Input<'_>, model: &Model<'_>, findings: &[Findi
     let view = View::new(input, model);
     let (mut found, mut left) = (BTreeMap::new(), MOST_OF_ALL);
     for matter in matters {
+        yields();
         let Some((kind, name)) = matter.split_once(' ') else { continue };
         let mut held = Held::default();
         match kind {
             "role" => view.of_role(name, &mut held),
             "group" => view.of_group(name, &mut held),
-            _ => input
-                .draft
-                .assignments
-                .iter()
-                .filter(|each| each.name.value == name)
-                .for_each(|each| view.of_assignment(each, &mut held)),
+            _ => view.by_name.get(name).into_iter().flatten().for_each(|each| view.of_assignment(each, &mut held)),
         }
         let most = MOST_OF_ONE.min(left);
         let more = held.principals.len() > most || model.incomplete.is_some();
@@ -146,6 +147,11 @@ struct Held<'v> {
 }
 
 impl Held<'_> {
+    /// More than are kept are of no use: there are more.
+    fn is_full(&self) -> bool {
+        self.principals.len() > MOST_OF_ONE
+    }
+
     fn unclear(&mut self, why: impl FnOnce() -> String) {
         self.unknown.get_or_insert_with(why);
     }
@@ -153,9 +159,12 @@ impl Held<'_> {
 
 /// Who is in which group and carries which role, the other way round.
 struct View<'v> {
-    input: &'v Input<'v>,
-    model: &'v Model<'v>,
     lint: &'v LintFacts,
+    /// Assignments by what they are called, and by the roles that they give, inherited ones too.
+    by_name: HashMap<&'v str, Vec<&'v AssignmentDraft>>,
+    by_role: HashMap<&'v str, Vec<&'v AssignmentDraft>>,
+    /// Whom keys stand for, by the roles that they carry, inherited ones too.
+    carrying: HashMap<&'v str, Vec<&'v str>>,
     declared: HashSet<&'v str>,
     members: HashMap<&'v str, Vec<&'v str>>,
     /// By group: those in it, itself among them.
@@ -185,25 +194,37 @@ impl<'v> View<'v> {
                 below.entry(above).or_default().insert(group);
             }
         }
+        let mut by_name: HashMap<&str, Vec<&AssignmentDraft>> = HashMap::new();
+        let mut by_role: HashMap<&str, Vec<&AssignmentDraft>> = HashMap::new();
+        for assignment in &draft.assignments {
+            by_name.entry(&assignment.name.value).or_default().push(assignment);
+            for role in model.roles_of(&assignment.role.value) {
+                by_role.entry(role).or_default().push(assignment);
+            }
+        }
+        let mut carrying: HashMap<&str, Vec<&str>> = HashMap::new();
+        for credential in &input.lint.credentials {
+            for role in credential.roles.iter().flat_map(|role| model.roles_of(&role.value)) {
+                carrying.entry(role).or_default().push(&credential.principal);
+            }
+        }
         let everybody = model.groups_with_everybody();
-        Self { input, model, lint: input.lint, declared, members, below, everybody }
+        Self { lint: input.lint, by_name, by_role, carrying, declared, members, below, everybody }
     }
 
     fn of_role(&self, role: &str, held: &mut Held<'v>) {
-        let gives = |other: &'v str| self.model.roles_of(other).contains(role);
-        for assignment in self.input.draft.assignments.iter().filter(|each| gives(&each.role.value)) {
+        held.principals.extend(self.carrying.get(role).into_iter().flatten());
+        for assignment in self.by_role.get(role).into_iter().flatten() {
             self.of_assignment(assignment, held);
-        }
-        for credential in &self.lint.credentials {
-            if credential.roles.iter().any(|carried| gives(&carried.value)) {
-                held.principals.insert(&credential.principal);
-            }
         }
     }
 
     /// Also of one that is over, in shadow mode or to be activated first: it can come back.
     fn of_assignment(&self, assignment: &'v AssignmentDraft, held: &mut Held<'v>) {
         for principal in &assignment.principals {
+            if held.is_full() {
+                return;
+            }
             match principal.value.strip_prefix("group:") {
                 Some(group) => self.of_group(group, held),
                 None if principal.value.contains(':') => {
@@ -215,7 +236,12 @@ impl<'v> View<'v> {
     }
 
     fn of_group(&self, group: &str, held: &mut Held<'v>) {
-        held.principals.extend(self.members.get(group).into_iter().flatten());
+        for member in self.members.get(group).into_iter().flatten() {
+            if held.is_full() {
+                return;
+            }
+            held.principals.insert(member);
+        }
         if self.everybody.contains(group) {
             held.unclear(|| format!("everybody is in the group `{group}`"));
         }

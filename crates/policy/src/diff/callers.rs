@@ -18,11 +18,11 @@ pub(super) struct CallerClass {
 
 impl CallerClass {
     /// `user:alice`, or `user:*` for any that no rule names.
-    pub(super) fn shown(&self) -> Vec<String> {
+    pub(super) fn shown(&self) -> Vec<Arc<str>> {
         if self.names.is_empty() {
-            return vec![format!("{}:*", self.principal.kind.as_str())];
+            return vec![format!("{}:*", self.principal.kind.as_str()).into()];
         }
-        self.names.iter().map(|name| name.to_string()).collect()
+        self.names.iter().cloned().collect()
     }
 }
 

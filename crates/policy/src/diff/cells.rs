@@ -4,8 +4,44 @@ use super::answer::{Answered, Asked, RuleEffect};
 use super::callers::{device, rejected, somebody};
 use super::products::{AXES, Point, products};
 use super::search::{Changes, LOOKED_AT, Search};
-use super::solve::{Kind, activations};
+use super::solve::{Axes, Kind, Problem, activations};
 use super::*;
+
+impl Problem<'_> {
+    /// Both policies' views of a combination of facts, and a caller with its device and authentication.
+    pub(super) fn with_views<R>(
+        &self,
+        axes: &Axes,
+        cell: Point,
+        then: impl FnOnce(&[View<'_>; 2], &Principal) -> R,
+    ) -> Option<R> {
+        let [_, address, country, time, device_at, strength, risk, activation] = cell.map(usize::from);
+        let (address, time) = (axes.addresses.classes.get(address)?, axes.times.classes.get(time)?);
+        let activations = activations(axes.activations.get(activation)?);
+        let country = *axes.countries.get(country)?;
+        let assessment = &axes.risks.get(risk)?.assessment;
+        let requests = self.routes.map(|route| AccessRequest {
+            method: &self.method,
+            path: &self.path,
+            route,
+            client: address.client,
+            country,
+            identity: IdentityFact::Anonymous,
+            risk: assessment,
+            bans: Bans::default(),
+            contained: Contained::default(),
+            posture: None,
+            activations: &activations,
+            now: time.at,
+        });
+        let [before, after] = &requests;
+        let views = [View::new(self.sides[0].policy, before), View::new(self.sides[1].policy, after)];
+        let mut who = somebody(PrincipalKind::User);
+        who.device = device(*axes.devices.get(device_at)?);
+        axes.strengths.get(strength)?.put_on(&mut who, time.at);
+        Some(then(&views, &who))
+    }
+}
 
 impl Search<'_, '_> {
     /// Every caller, strength and risk with these facts.
@@ -34,36 +70,6 @@ impl Search<'_, '_> {
         Ok(changes)
     }
 
-    /// Both policies' views of a combination of facts, and a caller with its device and authentication.
-    pub(super) fn with_views<R>(&self, cell: Point, then: impl FnOnce(&[View<'_>; 2], &Principal) -> R) -> Option<R> {
-        let (problem, axes) = (self.problem, self.axes);
-        let [_, address, country, time, device_at, strength, risk, activation] = cell.map(usize::from);
-        let (address, time) = (axes.addresses.classes.get(address)?, axes.times.classes.get(time)?);
-        let activations = activations(axes.activations.get(activation)?);
-        let country = *axes.countries.get(country)?;
-        let assessment = &axes.risks.get(risk)?.assessment;
-        let requests = problem.routes.map(|route| AccessRequest {
-            method: &problem.method,
-            path: &problem.path,
-            route,
-            client: address.client,
-            country,
-            identity: IdentityFact::Anonymous,
-            risk: assessment,
-            bans: Bans::default(),
-            contained: Contained::default(),
-            posture: None,
-            activations: &activations,
-            now: time.at,
-        });
-        let [before, after] = &requests;
-        let views = [View::new(problem.sides[0].policy, before), View::new(problem.sides[1].policy, after)];
-        let mut who = somebody(PrincipalKind::User);
-        who.device = device(*axes.devices.get(device_at)?);
-        axes.strengths.get(strength)?.put_on(&mut who, time.at);
-        Some(then(&views, &who))
-    }
-
     fn try_cell(
         &mut self,
         cell: Point,
@@ -72,7 +78,7 @@ impl Search<'_, '_> {
     ) -> Result<(), String> {
         let axes = self.axes;
         let mut found = Vec::new();
-        let tried = self.with_views(cell, |views, dressed| {
+        let tried = self.problem.with_views(axes, cell, |views, dressed| {
             if !self.verified {
                 return self.try_unverified(views, cell, &mut found, budget);
             }
@@ -220,6 +226,7 @@ impl Search<'_, '_> {
             reasons: self.with_reasons.then_some([before.1, after.1]),
             verified: self.verified,
             claims: claims.to_vec(),
+            told: None,
         };
         found.push((kind, point));
     }

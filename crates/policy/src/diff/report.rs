@@ -6,17 +6,23 @@ use std::collections::HashMap;
 use super::callers::{CallerClass, ClaimClass, device};
 use super::products::Product;
 use super::solve::{Axes, Found, Kind, Problem, UNVERIFIED, activations};
+use super::told::{Told, carrying};
 use super::*;
 use crate::principal::CredentialProblemKind;
 
-/// The most callers, groups or roles that one class lists.
+/// The most groups or roles that one class lists, and so many callers at least.
 const MOST_NAMES: usize = 32;
+/// The most callers that one class lists, while all together list no more than [`MOST_CALLERS_OF_ALL`].
+const MOST_CALLERS: usize = 1_000;
+const MOST_CALLERS_OF_ALL: usize = 200_000;
 
 /// The classes found so far.
 #[derive(Debug, Default)]
 pub(super) struct Report {
     classes: Vec<ChangedClass>,
     by_words: HashMap<Words, usize>,
+    /// How many callers are listed in all classes.
+    listed: usize,
     /// Examples that the policies do not answer as the search said: never, unless the search has a defect.
     contradicted: usize,
 }
@@ -53,7 +59,9 @@ impl Region {
 struct Words {
     outcomes: [Outcome; 2],
     reasons: Option<[Option<&'static str>; 2]>,
-    callers: Vec<String>,
+    told: Option<Told>,
+    /// All of them, however few are listed.
+    callers: Vec<Arc<str>>,
     claims: Vec<Vec<String>>,
     when: Vec<Circumstance>,
 }
@@ -75,10 +83,11 @@ impl Report {
         kind: &Alternatives,
         product: &Product,
     ) {
-        let (callers, more_callers) = kind.callers(axes, &product[0]);
+        let mut callers = kind.callers(axes, &product[0]);
         let words = Words {
             outcomes: [kind.kind.before, kind.kind.after],
             reasons: kind.kind.reasons,
+            told: kind.kind.told,
             callers: callers.clone(),
             claims: kind.claims(axes),
             when: circumstances(axes, product, kind.kind.verified),
@@ -103,12 +112,17 @@ impl Report {
             self.contradicted += 1;
             return;
         }
+        let most = MOST_NAMES.max(MOST_CALLERS.min(MOST_CALLERS_OF_ALL.saturating_sub(self.listed)));
+        let more_callers = callers.len().saturating_sub(most);
+        callers.truncate(most);
+        self.listed += callers.len();
         let mut class = ChangedClass {
             before,
             after,
+            is_uniform: words.told.is_some(),
             places: Vec::new(),
             more_places: 0,
-            callers,
+            callers: callers.iter().map(|name| name.to_string()).collect(),
             more_callers,
             claims: words.claims.clone(),
             when: words.when.clone(),
@@ -236,19 +250,16 @@ impl Alternatives {
         self.claims.iter().map(names).collect()
     }
 
-    fn callers(&self, axes: &Axes, callers: &[u16]) -> (Vec<String>, usize) {
+    fn callers(&self, axes: &Axes, callers: &[u16]) -> Vec<Arc<str>> {
         if !self.kind.verified {
             let names = callers.iter().filter_map(|caller| UNVERIFIED.get(usize::from(*caller)));
-            return (names.map(|name| (*name).to_owned()).collect(), 0);
+            return names.map(|name| (*name).into()).collect();
         }
         if callers.len() == axes.callers.len() {
-            return (vec!["authenticated".to_owned()], 0);
+            return vec!["authenticated".into()];
         }
         let classes = callers.iter().filter_map(|caller| axes.callers.get(usize::from(*caller)));
-        let mut names: Vec<String> = classes.flat_map(CallerClass::shown).collect();
-        let more = names.len().saturating_sub(MOST_NAMES);
-        names.truncate(MOST_NAMES);
-        (names, more)
+        classes.flat_map(CallerClass::shown).collect()
     }
 }
 
@@ -308,12 +319,8 @@ fn example(problem: &Problem<'_>, axes: &Axes, kind: &Alternatives, product: &Pr
         }),
         (false, _) => ExampleIdentity::Unavailable(Dependency::Keys),
         (true, caller) => {
-            let mut who = axes.callers.get(caller)?.principal.clone();
-            for claim in kind.claims.iter().filter_map(|claims| claims.first()) {
-                let claim = &axes.claims.get(usize::from(*claim))?.principal;
-                who.groups.extend(claim.groups.iter().cloned());
-                who.roles.extend(claim.roles.iter().cloned());
-            }
+            let claims = kind.claims.iter().filter_map(|claims| claims.first());
+            let mut who = carrying(axes, caller, claims)?;
             who.device = device(*axes.devices.get(first(4)?)?);
             axes.strengths.get(first(5)?)?.put_on(&mut who, now);
             ExampleIdentity::Verified(who)

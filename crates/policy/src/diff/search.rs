@@ -43,16 +43,16 @@ pub(super) const LOOKED_AT: [(usize, ConditionKind); 5] = [
 
 /// One rule of one side.
 #[derive(Clone, Copy)]
-struct Rule<'p> {
-    side: usize,
+pub(super) struct Rule<'p> {
+    pub(super) side: usize,
     is_deny: bool,
-    when: &'p Conditions,
-    period: Period,
+    pub(super) when: &'p Conditions,
+    pub(super) period: Period,
     content: u32,
 }
 
 impl<'p> Problem<'p> {
-    fn all_rules(&self) -> Vec<Rule<'p>> {
+    pub(super) fn all_rules(&self) -> Vec<Rule<'p>> {
         let mut all = Vec::new();
         for ((side, rules), index) in self.sides.iter().zip(&self.rules).zip(0..) {
             let assignments = rules
@@ -138,19 +138,20 @@ impl<'s, 'p> Search<'s, 'p> {
     }
 
     fn stops_at(&self, address: usize) -> [Option<Answered>; 2] {
-        self.with_views(Self::cell_with(1, address), |views, _| {
-            let stop = |index: usize| {
-                let (view, policy) = (views.get(index)?, self.problem.sides.get(index)?.policy);
-                let stop = policy.admission(view, &mut Silent)?;
-                Some((stop.outcome, self.with_reasons.then(|| stop.reason.code())))
-            };
-            [stop(0), stop(1)]
-        })
-        .unwrap_or_default()
+        self.problem
+            .with_views(self.axes, Self::cell_with(1, address), |views, _| {
+                let stop = |index: usize| {
+                    let (view, policy) = (views.get(index)?, self.problem.sides.get(index)?.policy);
+                    let stop = policy.admission(view, &mut Silent)?;
+                    Some((stop.outcome, self.with_reasons.then(|| stop.reason.code())))
+                };
+                [stop(0), stop(1)]
+            })
+            .unwrap_or_default()
     }
 
     fn standings_of(&self, axis: usize, kind: ConditionKind, class: usize) -> Vec<Standing> {
-        let answers = self.with_views(Self::cell_with(axis, class), |views, dressed| {
+        let answers = self.problem.with_views(self.axes, Self::cell_with(axis, class), |views, dressed| {
             let standing = |rule: &Rule<'p>| self.standing(rule, kind, views.get(rule.side), dressed);
             self.rules.iter().map(standing).collect()
         });

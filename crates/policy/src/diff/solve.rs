@@ -10,6 +10,7 @@ use super::facts::*;
 use super::products::{AXES, Point, Product, joined};
 use super::rules::{LocalKey, LocalRules, Side};
 use super::search::Search;
+use super::told::{Told, tell};
 use super::*;
 
 /// More eligible assignments than this at one place are not combined.
@@ -55,6 +56,8 @@ pub(super) struct Kind {
     pub(super) verified: bool,
     /// Indexes of claims, all of which it takes.
     pub(super) claims: Vec<u16>,
+    /// The reasons and the rules, which all of it has alike; `None`: that was not asked.
+    pub(super) told: Option<Told>,
 }
 
 /// The callers who are nobody.
@@ -136,6 +139,7 @@ impl<'p> Problem<'p> {
         for list in products.values_mut() {
             *list = joined(std::mem::take(list));
         }
+        let products = tell(self, &axes, products, budget);
         Ok(Found { axes: Arc::new(axes), products })
     }
 }
