@@ -8,7 +8,6 @@ use portcullis_admin::Peer;
 use portcullis_admin::api::Problem;
 use portcullis_admin::govern::{Answer as GovernAnswer, Governed};
 use portcullis_config::Loaded;
-use portcullis_events::EventKind;
 use tokio::sync::oneshot;
 
 use super::{Operated, Order, preview, problem};
@@ -55,13 +54,17 @@ pub(super) async fn perform(operated: &Operated, peer: &Peer, wanted: Governed) 
     let who = Who::of(peer);
     let names = who.names.clone();
     let foresight = Kept(Arc::clone(&operated.running));
-    let performed =
-        tokio::task::spawn_blocking(move || governing.perform(wanted, &who, &foresight, Timestamp::now())).await;
-    let performed = performed.map_err(|error| problem(error.to_string()))?.map_err(problem)?;
-    if let Some(message) = performed.told {
-        tracing::error!("{message}");
-        operated.running.record(EventKind::GovernanceRecovery, message);
-    }
+    let running = Arc::clone(&operated.running);
+    let performed = tokio::task::spawn_blocking(move || {
+        let now = Timestamp::now();
+        let performed = governing.perform(wanted, &who, &foresight, now);
+        // Also where it was refused: what another process has written may have been taken up meanwhile.
+        if let Err(error) = running.tell_recoveries(false, now) {
+            tracing::error!("{error}");
+        }
+        performed
+    });
+    let performed = performed.await.map_err(|error| problem(error.to_string()))?.map_err(problem)?;
     let Some(n) = performed.activated else { return Ok(in_force(operated, performed.answer)) };
     let (answer, outcome) = oneshot::channel();
     let _ = operated.orders.try_send(Order::Reload(Why::Activated, Asked::by(names), answer));
