@@ -41,13 +41,13 @@ pub(super) fn lend(site: &Site) {
     }
 }
 
-fn last(db: &Connection) -> Version {
+pub(super) fn last(db: &Connection) -> Version {
     let record: Vec<u8> =
         db.query_row("SELECT record FROM version ORDER BY n DESC LIMIT 1", [], |row| row.get(0)).unwrap();
     Version::decode(&record).unwrap()
 }
 
-fn append(db: &Connection, version: &Version) {
+pub(super) fn append(db: &Connection, version: &Version) {
     let (record, change) = (version.encode(), &version.change);
     let bytes = |hash: Hash| if hash.is_none() { Vec::new() } else { hash.0.to_vec() };
     let row = params![

@@ -3,12 +3,12 @@
 use jiff::{SignedDuration, Timestamp};
 use portcullis_config::{Loaded, ProcessEnvironment, load};
 use portcullis_governance::{
-    Approval, ApproverSet, Assessed, Class, Content, Decision, Governor, Hash, HeadFile, Kind, PolicySource, Recovery,
-    RecoveryKey, SigningKey, Wish,
+    Approval, ApproverSet, Assessed, Change, ChangeId, Class, Content, Decision, Exceptions, Governor, Hash, HeadFile,
+    Kind, PolicySource, Recovery, RecoveryKey, SigningKey, Version, Wish,
 };
 use portcullis_store::{Settings, Versions};
 
-use super::forged::message;
+use super::forged::{append, last, message, store};
 use super::*;
 
 /// What holders of recovery keys sign elsewhere, brought back.
@@ -124,9 +124,18 @@ fn a_recovery_is_enrolled_begun_told_and_refused_by_whoever_still_has_a_key() {
     let begun = run(site, &["policy", "show", "3"], 0);
     assert!(begun.contains("lea (key ") && begun.contains("bank (key "), "{begun}");
     assert!(run(site, &["policy", "show", "4"], 0).contains("said no   cem (key "));
-    // It can begin again, by signatures of its own.
+    // It can begin again, by signatures of its own; and any version that follows ends it, which is told as well.
     let again = recover(site, &["ana"]);
     assert!(refused(site, &["policy", "activate", &again], 1).contains("0 of 2"));
+    sign(site, &again, &[&vault[0], &vault[1]], &[]);
+    run(site, &["policy", "activate", &again], 0);
+    let other = propose_a_change(site);
+    for key in [&ben, &cem] {
+        approve(site, &other, key);
+    }
+    run(site, &["policy", "activate", &other], 0);
+    let over = "the recovery that began with version 5 is over: version 6 followed";
+    message(&gateway, "governance.recovery", over);
 }
 
 /// Another policy.
@@ -150,26 +159,23 @@ impl PolicySource for Files {
     }
 }
 
-#[test]
-fn after_the_delay_who_lost_a_key_signs_with_another_one() {
-    let upstream = Upstream::start();
-    let (site, _) = site(&upstream, GOVERNED);
-    site.write();
-    let [ana, ben, cem] = ["ana", "ben", "cem"].map(|person| key_of(&site, person));
-    let [new_ana, new_ben] = ["ana-new", "ben-new"].map(|person| key_of(&site, person));
+/// A recovery of the keys of Ana and Ben, with a delay of one hour, that began so many hours ago; governance began an hour before. Returns its change, and how it is
+/// to be told.
+fn begun_ago(site: &Site, keys: [&str; 5], hours: i64) -> (Change, Governor) {
+    let [ana, ben, cem, new_ana, new_ben] = keys;
     let read = |file: &str| SigningKey::from_pem(fs::read_to_string(file).unwrap().as_bytes()).unwrap();
-    // Three hours ago governance began, and two hours ago a recovery with a delay of one.
-    let ago = |hours: i64| Timestamp::now() - SignedDuration::from_hours(hours);
+    let now = Timestamp::now();
+    let ago = |more: i64| now - SignedDuration::from_hours(hours + more);
     let [lea, bank] = [(); 2].map(|()| SigningKey::generate().unwrap().0);
     let holder = |(name, key): (&str, &SigningKey)| RecoveryKey {
         holder: name.to_owned(),
         public: key.public(),
-        added: ago(4).as_microsecond(),
+        added: ago(2).as_microsecond(),
     };
     let keys = [("lea", &lea), ("bank", &bank)].map(holder).to_vec();
     let mut set = ApproverSet { recovery: Some(Recovery::new(2, 3_600, keys).unwrap()), ..ApproverSet::default() };
-    for (person, file) in [("ana", &ana), ("ben", &ben), ("cem", &cem)] {
-        set.add(person, &[], read(file).public(), ago(4)).unwrap();
+    for (person, file) in [("ana", ana), ("ben", ben), ("cem", cem)] {
+        set.add(person, &[], read(file).public(), ago(2)).unwrap();
     }
     let config = site.path("portcullis.toml");
     let loaded = load(&config, &ProcessEnvironment).unwrap_or_else(|report| panic!("{}", report.summary_line()));
@@ -191,15 +197,28 @@ fn after_the_delay_who_lost_a_key_signs_with_another_one() {
     ));
     let (mut governor, _) =
         Governor::open(Box::new(versions), Box::new(HeadFile::beside(&path)), source, None).unwrap();
-    governor.begin(&wish(Kind::Keys, set.clone()), ago(3)).unwrap();
-    let replaced = [("ana".to_owned(), read(&new_ana).public()), ("ben".to_owned(), read(&new_ben).public())];
-    let successors = set.with_keys_replaced(&replaced, ago(2)).unwrap();
-    let change = governor.propose(&wish(Kind::Recovery, successors), ago(2)).unwrap();
+    governor.begin(&wish(Kind::Keys, set.clone()), ago(1)).unwrap();
+    let replaced = [("ana".to_owned(), read(new_ana).public()), ("ben".to_owned(), read(new_ben).public())];
+    let successors = set.with_keys_replaced(&replaced, ago(0)).unwrap();
+    let change = governor.propose(&wish(Kind::Recovery, successors), ago(0)).unwrap();
     for key in [&lea, &bank] {
-        let approval = Approval::sign(governor.standing().instance, &change, Decision::Approve, key, ago(2));
-        governor.approve(change.id, &approval, ago(2)).unwrap();
+        let approval = Approval::sign(governor.standing().instance, &change, Decision::Approve, key, ago(0));
+        governor.approve(change.id, &approval, ago(0)).unwrap();
     }
-    governor.activate(change.id, "ops", ago(2)).unwrap();
+    governor.activate(change.id, "ops", ago(0)).unwrap();
+    (change, governor)
+}
+
+#[test]
+fn after_the_delay_who_lost_a_key_signs_with_another_one() {
+    let upstream = Upstream::start();
+    let (site, _) = site(&upstream, GOVERNED);
+    site.write();
+    let keys = ["ana", "ben", "cem", "ana-new", "ben-new"].map(|person| key_of(&site, person));
+    let [ana, ben, _, new_ana, new_ben] = &keys;
+    let (change, mut governor) = begun_ago(&site, keys.each_ref().map(String::as_str), 2);
+    // As the gateway does that begins it: from then on the delay counts.
+    governor.have_told(Timestamp::now() - SignedDuration::from_hours(2)).unwrap();
     drop(governor);
     let gateway = site.start();
     let site = &gateway.site;
@@ -211,16 +230,67 @@ fn after_the_delay_who_lost_a_key_signs_with_another_one() {
     // The policy can be changed again: by those who have keys, and by no key that was lost.
     let change = propose_a_change(site);
     let acknowledged = impact(site, &change);
-    for lost in [&ana, &ben] {
+    for lost in [ana, ben] {
         let approve = ["policy", "approve", &change, "--key", lost, "--acknowledge", &acknowledged];
         assert!(refused(site, &approve, 1).contains("revoked"));
     }
-    approve(site, &change, &new_ana);
-    approve(site, &change, &new_ben);
+    approve(site, &change, new_ana);
+    approve(site, &change, new_ben);
     run(site, &["policy", "activate", &change], 0);
     assert_eq!(live(site), 4);
     // Also in a store of before.
     assert!(fs::read_to_string(site.path("state.db.revoked")).unwrap().lines().count() == 3);
     let site = stopped(gateway);
     run(&site, &["policy", "verify"], 0);
+}
+
+/// Finding of 2026-11: whoever could write the store wrote the end of a recovery into it, dated as they liked, and the next start believed it without a word.
+#[test]
+fn neither_the_beginning_nor_the_end_of_a_recovery_is_believed_by_the_store_alone() {
+    let upstream = Upstream::start();
+    let (site, _) = site(&upstream, GOVERNED);
+    site.write();
+    let keys = ["ana", "ben", "cem", "ana-new", "ben-new"].map(|person| key_of(&site, person));
+    let (change, governor) = begun_ago(&site, keys.each_ref().map(String::as_str), 2);
+    drop(governor);
+    // By the times in the store its delay is over, and nobody was told: it is told now, and counts from now on.
+    let gateway = site.start();
+    message(&gateway, "governance.recovery", "a recovery has begun, with version 2");
+    let id = change.id.to_string();
+    assert!(refused(&gateway.site, &["policy", "activate", &id], 1).contains("can be ended from"));
+    let end = |begun: &Version, time: Timestamp| {
+        let change = Change {
+            id: ChangeId([7; 16]),
+            kind: Kind::Recovered,
+            base_n: begun.n,
+            base: begun.hash(),
+            approvers: begun.change.recovers,
+            recovers: Hash::NONE,
+            created: time.as_microsecond(),
+            ..begun.change.clone()
+        };
+        Version {
+            n: begun.n + 1,
+            prev: begun.hash(),
+            instance: begun.instance,
+            time: time.as_microsecond(),
+            by: "ops".to_owned(),
+            exceptions: Exceptions::default(),
+            change,
+            approvals: Vec::new(),
+        }
+    };
+    let site = stopped(gateway);
+    let db = store(&site);
+    let begun = last(&db);
+    // Dated now, when the delay is over by the store; and dated when it is over.
+    for (ahead, why) in [(0, "before its delay was over"), (4_000, "later than now by the clock")] {
+        append(&db, &end(&begun, Timestamp::now() + SignedDuration::from_secs(ahead)));
+        assert!(refused(&site, &["run"], 3).contains(why), "{ahead}");
+        assert!(refused(&site, &["policy", "verify"], 1).contains(why), "{ahead}");
+        db.execute("DELETE FROM version WHERE n = 3", []).unwrap();
+    }
+    drop(db);
+    let gateway = site.start();
+    assert!(run(&gateway.site, &["governance", "status"], 0).contains("of the keys of ana, ben has begun"));
 }

@@ -66,6 +66,11 @@ impl RollingOut {
                         AGAIN
                     }
                 };
+                // What another process wrote, and was taken up.
+                if let Err(error) = hand.running.tell_recoveries(false, Timestamp::now()) {
+                    tracing::error!("{error}");
+                    wait = AGAIN;
+                }
             }
             hand.put_down();
             // Whoever waits may have given up.

@@ -381,6 +381,18 @@ impl Running {
         self.shared.recorder.record(self.event(kind, message));
     }
 
+    /// Tells what became of recoveries of approvers' keys, whoever wrote it. `starts`: also of one that was told before and is under way.
+    ///
+    /// # Errors
+    /// A sentence: that it was told cannot be written down, and it is to be tried again.
+    pub(crate) fn tell_recoveries(&self, starts: bool, now: Timestamp) -> Result<(), String> {
+        let Some(governing) = self.governing() else { return Ok(()) };
+        governing.tell_recoveries(starts, now, |message| {
+            tracing::error!("{message}");
+            self.record(EventKind::GovernanceRecovery, message);
+        })
+    }
+
     /// An event about the gateway itself.
     pub(crate) fn event(&self, kind: EventKind, message: String) -> Event {
         let mut event = self.shared.event(kind, Timestamp::now());

@@ -68,7 +68,7 @@ mod tests {
         };
         // Nobody but root gives files away: whoever else runs this sees that it is written.
         let given = chown(&store, Some(4_242), Some(4_243)).is_ok();
-        for suffix in [".head", ".steps", ".revoked"] {
+        for suffix in [".head", ".steps", ".recovery", ".revoked"] {
             let path = beside(&store, suffix);
             for text in ["one\n", "two\n"] {
                 write(&path, text).unwrap();

@@ -73,7 +73,9 @@ fn is_bounded(scheme: &EncryptionScheme) -> bool {
     match &parameters.kdf {
         Kdf::Pbkdf2(kdf) => kdf.iteration_count <= MOST_ROUNDS,
         Kdf::Scrypt(kdf) => {
-            let memory = u64::from(kdf.block_size).saturating_mul(128).saturating_mul(kdf.cost_parameter);
+            // RFC 7914, section 2: 128 * r bytes for each of N blocks, and for each of p passes.
+            let blocks = kdf.cost_parameter.saturating_add(u64::from(kdf.parallelization));
+            let memory = u64::from(kdf.block_size).saturating_mul(128).saturating_mul(blocks);
             memory <= MOST_MEMORY && kdf.parallelization <= MOST_PASSES
         }
         _ => false,
@@ -140,7 +142,13 @@ mod tests {
             (kdf.cost_parameter, kdf.parallelization) = (cost, passes);
             is_bounded(&scheme)
         };
-        assert!(scheme(1 << 14, 1) && scheme(1 << 18, MOST_PASSES));
-        assert!(!scheme(1 << 19, 1) && !scheme(1 << 40, 1) && !scheme(u64::MAX, 1) && !scheme(2, MOST_PASSES + 1));
+        assert!(scheme(1 << 14, 1) && scheme((1 << 18) - 64, MOST_PASSES));
+        assert!(
+            !scheme((1 << 18) - 63, MOST_PASSES)
+                && !scheme(1 << 19, 1)
+                && !scheme(1 << 40, 1)
+                && !scheme(u64::MAX, 1)
+                && !scheme(2, MOST_PASSES + 1)
+        );
     }
 }

@@ -5,6 +5,7 @@
 //! again then: between the two everything may have changed.
 
 mod beginning;
+mod hearing;
 mod log;
 mod proposals;
 mod recovering;
@@ -22,12 +23,14 @@ use crate::content::Content;
 use crate::error::{GovernanceError, LedgerError};
 use crate::hash::Hash;
 use crate::head::{Head, HeadPlace};
+use crate::heard::Heard;
 use crate::ledger::{ChangeState, Ledger, NewVersion};
 use crate::recovery;
 use crate::rollout::Rollout;
 use crate::threshold::{Count, Need, Shortfall};
 use crate::version::{MAX_APPROVALS, MadeLive, Version};
 
+pub use hearing::{Happened, What};
 use proposals::closed;
 pub use source::{Assessed, PolicySource};
 
@@ -97,6 +100,10 @@ pub struct Governor {
     rollout: Option<Rollout>,
     /// What the store keeps of that, as it was last read or written: what is written takes the place of this and of nothing else.
     kept: Option<Vec<u8>>,
+    /// What is beside the store of recoveries.
+    heard: Option<Heard>,
+    /// Up to which version it is told what became of them.
+    told: u64,
 }
 
 /// How a change becomes a version.

@@ -3,9 +3,12 @@
 
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
+
 use crate::durable;
 use crate::error::GovernanceError;
 use crate::hash::Hash;
+use crate::heard::Heard;
 use crate::revoked::{MOST_BYTES, RevokedKeys};
 use crate::steps::Steps;
 
@@ -56,6 +59,23 @@ pub trait HeadPlace {
     /// # Errors
     /// It cannot be written.
     fn write_steps(&mut self, steps: Steps) -> Result<(), GovernanceError>;
+
+    /// Since when a recovery is told of, as it was written last; `None`: nothing ever.
+    ///
+    /// # Errors
+    /// It cannot be read, or is something else.
+    fn heard(&self) -> Result<Option<Heard>, GovernanceError>;
+
+    /// Writes that. It is on the disk when this returns, and as it was before when this fails.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    fn hear(&mut self, heard: Heard) -> Result<(), GovernanceError>;
+
+    /// What time it is for what is found in the store, and written by nobody known.
+    fn now(&self) -> Timestamp {
+        Timestamp::now()
+    }
 }
 
 /// A file beside the store.
@@ -150,6 +170,14 @@ impl HeadPlace for HeadFile {
 
     fn write_steps(&mut self, steps: Steps) -> Result<(), GovernanceError> {
         self.write_steps_file(steps)
+    }
+
+    fn heard(&self) -> Result<Option<Heard>, GovernanceError> {
+        self.read_heard()
+    }
+
+    fn hear(&mut self, heard: Heard) -> Result<(), GovernanceError> {
+        self.write_heard(heard)
     }
 }
 

@@ -14,7 +14,8 @@
 //! Power that is given for a time is a log of its own ([`power`]).
 //!
 //! What it deliberately does not: read TOML or compile a policy. [`PolicySource`] is the trait for that, which the program implements; and
-//! [`Ledger`] is the one by which the log is stored. Time is passed in.
+//! [`Ledger`] is the one by which the log is stored. Time is passed in; what is found in the
+//! store is held to the clock of [`HeadPlace::now`].
 
 mod anchor;
 mod approval;
@@ -28,6 +29,7 @@ mod error;
 mod governor;
 mod hash;
 mod head;
+mod heard;
 mod key;
 mod ledger;
 pub mod power;
@@ -50,9 +52,10 @@ pub use approver::{Approver, ApproverSet, EnrolledKey, MAX_KEYS, MAX_PERSONS, na
 pub use change::{Change, ChangeId, Class, Kind, Rules};
 pub use content::{Content, MAX_CONTENT};
 pub use error::{GovernanceError, LedgerError};
-pub use governor::{Assessed, Governor, MAX_IMPACT, PolicySource, Proposal, Standing, Wish};
+pub use governor::{Assessed, Governor, Happened, MAX_IMPACT, PolicySource, Proposal, Standing, What, Wish};
 pub use hash::Hash;
 pub use head::{Head, HeadFile, HeadPlace};
+pub use heard::Heard;
 pub use key::{KeyError, PublicKey, SigningKey};
 pub use ledger::{
     ChangeState, Ledger, MAX_OPEN, MAX_OPEN_OF_ONE, MAX_VERSIONS, NewVersion, StoredChange, URGENT_OF_ONE, URGENT_OPEN,

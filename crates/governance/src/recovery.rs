@@ -70,6 +70,16 @@ impl Recovery {
         if self.keys.len() > MAX_RECOVERY_KEYS {
             return Some(format!("at most {MAX_RECOVERY_KEYS} recovery keys can be enrolled"));
         }
+        for (at, key) in self.keys.iter().enumerate() {
+            if let Some(other) = self.keys.iter().skip(at.saturating_add(1)).find(|other| other.public == key.public) {
+                return Some(format!(
+                    "the key {} is named of {} and of {}: a key has one holder, and is named once",
+                    key.public.id(),
+                    key.holder,
+                    other.holder
+                ));
+            }
+        }
         let holders = self.holders();
         if self.quorum < FEWEST || usize::from(self.quorum) > holders {
             return Some(format!(
@@ -142,9 +152,13 @@ impl ApproverSet {
             let Some(approver) = set.approvers.iter().find(|approver| approver.person == *person) else {
                 return Err(format!("`{}` is not enrolled: a recovery gives nobody a voice", person.escape_debug()));
             };
-            if approver.is_active() {
-                set.revoke(person, None, now)?;
+            if !approver.is_active() {
+                return Err(format!(
+                    "all keys of `{}` were revoked, and who was dismissed does not come back by a recovery: enrol a key with `portcullis approver add`",
+                    person.escape_debug()
+                ));
             }
+            set.revoke(person, None, now)?;
         }
         for (person, key) in keys {
             set.add(person, &[], *key, now)?;
@@ -171,11 +185,12 @@ impl ApproverSet {
     }
 }
 
-/// Whether a person signs with other keys, and with none of before.
+/// Whether a person who approves signs with other keys, and with none of before. Whoever was dismissed does not come back so.
 fn is_replaced(old: &Approver, new: &Approver) -> bool {
     let was = |public: &PublicKey| old.keys.iter().any(|key| key.public == *public);
     let (earlier, later): (Vec<&EnrolledKey>, Vec<&EnrolledKey>) = new.keys.iter().partition(|key| was(&key.public));
-    earlier.iter().all(|key| key.revoked.is_some())
+    old.is_active()
+        && earlier.iter().all(|key| key.revoked.is_some())
         && !later.is_empty()
         && later.iter().all(|key| key.revoked.is_none())
 }

@@ -4,6 +4,7 @@ mod approvals;
 mod crashes;
 mod earlier;
 mod exceptions;
+mod hearing;
 mod meanwhile;
 mod memory;
 mod places;

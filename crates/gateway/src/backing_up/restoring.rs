@@ -403,6 +403,7 @@ fn put_in_place(
     };
     // They know the store that is laid aside. The one that takes its place is another one, and they are written anew at the next start.
     HeadFile::beside(store).forget_steps()?;
+    HeadFile::beside(store).forget_recovery()?;
     PowerLog::without_anchor(&portcullis_store::Settings { path: restored.clone() })?;
     let anchor = PowerAnchorFile::beside(store);
     anchor.forget().map_err(BackingUpError::io(anchor.path()))?;

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use portcullis_admin::{Control, Door};
-use portcullis_events::EventKind;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::backing_up::{self, BackingUp};
@@ -94,10 +93,9 @@ pub(crate) fn run(global: &Global, args: &RunArgs) -> Exit {
         tracing::error!("{}", alarm.message);
         running.record(alarm.kind(), alarm.message);
     }
-    // It may have begun a moment before the process ended, and approvers have to hear of it in time to say no.
-    if let Some(message) = running.governing().and_then(|governing| governing.recovery_under_way(Timestamp::now())) {
-        tracing::error!("{message}");
-        running.record(EventKind::GovernanceRecovery, message);
+    // It may have begun a moment before the process ended, or in the store alone, and approvers have to hear of it in time to say no.
+    if let Err(error) = running.tell_recoveries(true, Timestamp::now()) {
+        tracing::error!("{error}");
     }
     runtime.block_on(serve(global, Arc::new(running), settings))
 }

@@ -8,7 +8,6 @@ use portcullis_admin::Peer;
 use portcullis_admin::api::Problem;
 use portcullis_admin::govern::{Answer as GovernAnswer, Governed};
 use portcullis_config::Loaded;
-use portcullis_events::EventKind;
 use tokio::sync::oneshot;
 
 use super::{Operated, Order, preview, problem};
@@ -55,20 +54,22 @@ pub(super) async fn perform(operated: &Operated, peer: &Peer, wanted: Governed) 
     let who = Who::of(peer);
     let names = who.names.clone();
     let foresight = Kept(Arc::clone(&operated.running));
+    let running = Arc::clone(&operated.running);
     let performed = tokio::task::spawn_blocking(move || {
-        let mut performed = governing.perform(wanted, &who, &foresight, Timestamp::now())?;
-        let rollout = performed.answer.live.as_mut().and_then(|live| live.rollout.as_mut());
+        let now = Timestamp::now();
+        let mut performed = governing.perform(wanted, &who, &foresight, now);
+        // Also where it was refused: what another process has written may have been taken up meanwhile.
+        if let Err(error) = running.tell_recoveries(false, now) {
+            tracing::error!("{error}");
+        }
+        let live = performed.as_mut().ok().and_then(|performed| performed.answer.live.as_mut());
+        let rollout = live.and_then(|live| live.rollout.as_mut());
         if let (Some(rollout), Some(insight)) = (rollout, foresight.0.insight()) {
             rollout.found = insight.watched_in_words();
         }
-        Ok::<_, String>(performed)
-    })
-    .await;
-    let performed = performed.map_err(|error| problem(error.to_string()))?.map_err(problem)?;
-    if let Some(message) = performed.told {
-        tracing::error!("{message}");
-        operated.running.record(EventKind::GovernanceRecovery, message);
-    }
+        performed
+    });
+    let performed = performed.await.map_err(|error| problem(error.to_string()))?.map_err(problem)?;
     let Some(n) = performed.activated else { return Ok(in_force(operated, performed.answer)) };
     let (answer, outcome) = oneshot::channel();
     let _ = operated.orders.try_send(Order::Reload(Why::Activated, Asked::by(names), answer));

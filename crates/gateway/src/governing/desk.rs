@@ -77,8 +77,6 @@ pub(crate) struct Performed {
     pub(crate) answer: Answer,
     /// The version that is to be put in force now.
     pub(crate) activated: Option<u64>,
-    /// What became of a recovery of approvers' keys, which is an event of its own.
-    pub(crate) told: Option<String>,
 }
 
 pub(super) type Outcome = Result<Performed, String>;
@@ -137,7 +135,7 @@ impl Governing {
             recovery: shown::recovery(&standing, self.governor().recovering().ok().flatten()),
             ..Answer::default()
         };
-        Performed { answer, activated: None, told: None }
+        Performed { answer, activated: None }
     }
 
     /// Has what is asked of these changes, and of what they are compared with, read before the governor is taken for that.

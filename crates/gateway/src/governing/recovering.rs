@@ -4,7 +4,9 @@
 
 use jiff::Timestamp;
 use portcullis_admin::govern::{Author, NewApprover};
-use portcullis_governance::{Approval, ApproverSet, Kind, PublicKey, Recovering, Recovery, RecoveryKey, Wish};
+use portcullis_governance::{
+    Approval, ApproverSet, Governor, Happened, Kind, PublicKey, Recovering, Recovery, RecoveryKey, What, Wish,
+};
 
 use super::Governing;
 use super::desk::{Outcome, Performed, Who, said};
@@ -92,37 +94,80 @@ impl Governing {
         self.owe(version.n);
         let message = match governor.recovering().map_err(said)? {
             Some(begun) => in_words(&begun, &version.change.id.short()),
-            None => format!(
-                "a recovery is done, with version {}: keys of approvers were replaced after the delay; the keys that they had count for nothing any more",
-                version.n
-            ),
+            None => done(version.n),
         };
         drop(governor);
-        let mut performed = self.activated(&version, message.clone(), trouble);
-        performed.told = Some(message);
-        Ok(Some(performed))
+        Ok(Some(self.activated(&version, message, trouble)))
     }
 
     /// An approver's signed no to the recovery that has begun.
     pub(super) fn veto(&self, approval: &Approval, now: Timestamp) -> Outcome {
         let (version, person, trouble) = self.governor().veto(approval, now).map_err(said)?;
         self.owe(version.n);
-        let message = format!(
-            "a recovery is over, with version {}: {person} has said no, and the approvers sign with the keys that they have",
-            version.n
-        );
-        let mut performed = self.activated(&version, message.clone(), trouble);
-        performed.told = Some(message);
-        Ok(performed)
+        Ok(self.activated(&version, refused(version.n, &person), trouble))
     }
 
-    /// What a start tells of a recovery that has begun and can still be ended; `None`: there is none.
-    pub(crate) fn recovery_under_way(&self, now: Timestamp) -> Option<String> {
-        let governor = self.governor();
-        let begun = governor.recovering().ok().flatten().filter(|begun| now.as_microsecond() < begun.lapses)?;
-        let change = governor.standing().version?.change.id.short();
-        Some(in_words(&begun, &change))
+    /// Tells what became of recoveries and was not told yet, whoever wrote it: from then on the delay of one that has begun counts. `starts`: also of one that was
+    /// told before and can still be ended, since the process may have ended before anybody heard of it.
+    ///
+    /// # Errors
+    /// That it was told cannot be written down, or the store cannot be read: it is to be tried again.
+    pub(crate) fn tell_recoveries(
+        &self,
+        starts: bool,
+        now: Timestamp,
+        mut tell: impl FnMut(String),
+    ) -> Result<(), String> {
+        // Held to the end: two that tell would tell it twice.
+        let mut governor = self.governor();
+        if !starts && !governor.has_to_tell() {
+            return Ok(());
+        }
+        let mut under_way = starts;
+        for Happened { n, what } in governor.untold().map_err(said)? {
+            let begun = governor.recovering().ok().flatten().filter(|begun| begun.n == n);
+            under_way &= begun.is_none();
+            tell(match (what, begun) {
+                (What::Begun(_), Some(begun)) => in_words(&begun, &short_of(&governor)),
+                (What::Begun(persons), None) => {
+                    format!(
+                        "a recovery had begun, with version {n}: it was to have {} sign with other keys",
+                        persons.join(", ")
+                    )
+                }
+                (What::Done, _) => done(n),
+                (What::Refused(person), _) => refused(n, &person),
+                (What::Over(began), _) => {
+                    format!(
+                        "the recovery that began with version {began} is over: version {n} followed, and no keys were replaced"
+                    )
+                }
+            });
+        }
+        let begun = governor.recovering().ok().flatten().filter(|begun| now.as_microsecond() < begun.lapses);
+        if let Some(begun) = begun.filter(|_| under_way) {
+            tell(in_words(&begun, &short_of(&governor)));
+        }
+        governor.have_told(now).map_err(|error| {
+            format!("it cannot be written down that a recovery was told, and its delay counts from then on: {error}")
+        })
     }
+}
+
+fn short_of(governor: &Governor) -> String {
+    governor.standing().version.map_or_else(String::new, |version| version.change.id.short())
+}
+
+fn done(n: u64) -> String {
+    format!(
+        "a recovery is done, with version {n}: keys of approvers were replaced after the delay; the keys that they had count for nothing any more"
+    )
+}
+
+fn refused(n: u64, person: &str) -> String {
+    format!(
+        "a recovery is over, with version {n}: {person} has said no, and the approvers sign with the keys that they have"
+    )
 }
 
 fn in_words(begun: &Recovering, change: &str) -> String {

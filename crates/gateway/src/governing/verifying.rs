@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use portcullis_governance::{Anchor, Governor};
 
 use super::desk::{Outcome, said};
@@ -33,6 +34,7 @@ impl Governing {
             ));
         }
         let n = governor.verify_all().map_err(said)?;
+        governor.verify_times(Timestamp::now()).map_err(said)?;
         let untold = verify_classes(&governor, n, budget)?;
         Ok(format!("{n} versions are what they were, and were approved as their rules demanded{untold}"))
     }

@@ -82,7 +82,8 @@ impl Governor {
             },
         };
         let approvers = ApproverSet::default();
-        let mut governor = Self { ledger, head, source, last, approvers, rollout: None, kept: None };
+        let mut governor =
+            Self { ledger, head, source, last, approvers, rollout: None, kept: None, heard: None, told: 0 };
         let steps = governor.head.steps()?;
         let strict = required || known.is_some_and(|known| known.required);
         governor.read_rollout(steps, strict, &mut remarks)?;
@@ -90,6 +91,7 @@ impl Governor {
             Some(last) => governor.set_of(&last.change)?,
             None => ApproverSet::default(),
         };
+        governor.read_heard(from)?;
         // Where anything is demanded, all of it is verified; where nothing is, what the head file does not know yet.
         governor.verify(if strict { 1 } else { from.max(1) })?;
         governor.verify_unknown(from, steps)?;
@@ -128,7 +130,7 @@ impl Governor {
     ///
     /// # Errors
     /// It cannot be read, or is not what it should be: what was known before is known still.
-    pub(super) fn catch_up(&mut self) -> Result<(), GovernanceError> {
+    pub(crate) fn catch_up(&mut self) -> Result<(), GovernanceError> {
         let before = (self.last.clone(), self.approvers.clone(), self.rollout, self.kept.clone());
         let taken = self.take_up();
         if taken.is_err() {
@@ -147,6 +149,8 @@ impl Governor {
             return Err(changed(known.n));
         }
         let (known, steps) = (self.n(), self.head.steps()?);
+        // The other process tells what it does.
+        self.heard = self.head.heard()?;
         let mut strict = self.is_required();
         let mut remarks = Vec::new();
         if let Some(last) = last.filter(|last| last.n > known) {
@@ -159,6 +163,8 @@ impl Governor {
                 Some(_) | None => known,
             };
             self.verify_unknown(vouched, steps)?;
+            let told = self.heard.map_or(0, |heard| heard.told);
+            self.told = self.told.max(told.min(self.n()));
             self.approvers = set;
             self.hold_to_revocations(&mut remarks)?;
             self.list_revocations()?;

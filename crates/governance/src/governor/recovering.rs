@@ -8,6 +8,7 @@ use crate::approver::ApproverSet;
 use crate::change::{Change, ChangeId, Class, Kind};
 use crate::error::GovernanceError;
 use crate::hash::Hash;
+use crate::head::Head;
 use crate::recovery::{self, Recovering};
 use crate::version::Version;
 
@@ -22,7 +23,7 @@ impl Governor {
             return Ok(None);
         }
         let persons = self.set_meant(&last.change)?.replaced_since(&self.approvers).unwrap_or_default();
-        let (due, lapses) = recovery::window(last, recovery);
+        let (due, lapses) = self.window(last, recovery);
         Ok(Some(Recovering { n: last.n, persons, due, lapses }))
     }
 
@@ -100,6 +101,17 @@ impl Governor {
         now: Timestamp,
     ) -> Result<(Version, Option<GovernanceError>), GovernanceError> {
         let (last, recovering) = self.begun()?;
+        if self.is_unheard() {
+            return Err(GovernanceError::Invalid(
+                "the recovery is not told yet, and its delay counts from then on: a gateway that runs tells of it"
+                    .to_owned(),
+            ));
+        }
+        if recovering.due >= recovering.lapses {
+            return Err(GovernanceError::Invalid(
+                "the recovery was told so late that its time is over before its delay is: it has to be proposed and signed again".to_owned(),
+            ));
+        }
         if now.as_microsecond() >= recovering.lapses {
             return Err(GovernanceError::Invalid(
                 "the recovery was not ended in its time: it has to be proposed and signed again".to_owned(),
@@ -110,6 +122,11 @@ impl Governor {
             return Err(GovernanceError::Invalid(format!(
                 "the recovery can be ended from {due:.0} on, and until then any approver can say no"
             )));
+        }
+        // A start believes the end of one only where it is written beside the store that it had begun.
+        let head = Head { n: last.n, hash: last.hash(), required: last.rules().required };
+        if self.head.read()? != Some(head) {
+            self.head.write(head)?;
         }
         let set = self.set_meant(&last.change)?;
         // What was revoked meanwhile, in any store, does not come back by it.

@@ -25,6 +25,7 @@ impl Governor {
                     return Err(broken(format!("it takes back version {}, which was not being rolled out", before.n)));
                 }
             }
+            self.held_to_the_clock(&before, &version, known).map_err(broken)?;
             match self.look_again(&before, &version, true) {
                 Ok(Looked::Fits) => {}
                 Ok(Looked::Not(why)) => return Err(broken(why)),

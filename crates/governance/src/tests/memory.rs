@@ -17,6 +17,9 @@ pub(crate) struct Disk {
     pub(crate) revoked: RevokedKeys,
     pub(crate) rollout: Option<Vec<u8>>,
     pub(crate) steps: Option<Steps>,
+    pub(crate) heard: Option<Heard>,
+    /// The clock; `None`: it is late, and nothing is of a time to come.
+    pub(crate) clock: Option<Timestamp>,
     /// Writes so far.
     pub(crate) writes: usize,
     /// Writes that work; all after that fail. `None`: all work.
@@ -153,6 +156,18 @@ impl HeadPlace for Shared {
 
     fn write_steps(&mut self, steps: Steps) -> Result<(), GovernanceError> {
         Ok(self.step(|disk| disk.steps = Some(steps))?)
+    }
+
+    fn heard(&self) -> Result<Option<Heard>, GovernanceError> {
+        Ok(self.disk().heard)
+    }
+
+    fn hear(&mut self, heard: Heard) -> Result<(), GovernanceError> {
+        Ok(self.step(|disk| disk.heard = Some(heard))?)
+    }
+
+    fn now(&self) -> Timestamp {
+        self.disk().clock.unwrap_or_else(|| at(86_400 * 10_000))
     }
 }
 

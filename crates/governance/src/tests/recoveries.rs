@@ -7,11 +7,11 @@ use crate::*;
 const DAY: i64 = 86_400;
 
 /// Keys that lie in three places: Lea has two of them.
-struct Vault {
-    lea: SigningKey,
+pub(super) struct Vault {
+    pub(super) lea: SigningKey,
     lea_too: SigningKey,
     notary: SigningKey,
-    bank: SigningKey,
+    pub(super) bank: SigningKey,
 }
 
 impl Vault {
@@ -31,35 +31,36 @@ impl Vault {
 }
 
 /// Ana, Ben, Cem and Dia, and the vault.
-fn world() -> (People, Vault, Shared, Governor) {
+pub(super) fn world() -> (People, Vault, Shared, Governor) {
     let (mut people, vault) = (people(), Vault::new());
     people.set.recovery = Some(vault.recovery());
     let (shared, governor) = governed(&people);
     (people, vault, shared, governor)
 }
 
-fn wanted(governor: &Governor, keys: &[(&str, &SigningKey)]) -> Wish {
+pub(super) fn wanted(governor: &Governor, keys: &[(&str, &SigningKey)]) -> Wish {
     let keys: Vec<_> = keys.iter().map(|(person, key)| ((*person).to_owned(), key.public())).collect();
     let set = governor.standing().approvers.with_keys_replaced(&keys, at(9)).unwrap();
     Wish { kind: Kind::Recovery, approvers: Some(set), ..wish(governor.live().unwrap(), "ops") }
 }
 
-fn no(governor: &Governor, change: &Change, key: &SigningKey, second: i64) -> Approval {
+pub(super) fn no(governor: &Governor, change: &Change, key: &SigningKey, second: i64) -> Approval {
     Approval::sign(governor.standing().instance, change, Decision::Reject, key, at(second))
 }
 
 /// A recovery that has begun at second 12: Ana and Ben are to sign with other keys.
-fn begun(vault: &Vault, governor: &mut Governor) -> (Change, SigningKey, SigningKey) {
+pub(super) fn begun(vault: &Vault, governor: &mut Governor) -> (Change, SigningKey, SigningKey) {
     let (ana, ben) = (key(), key());
     let change = governor.propose(&wanted(governor, &[("ana", &ana), ("ben", &ben)]), at(10)).unwrap();
     for key in [&vault.lea, &vault.bank] {
         governor.approve(change.id, &sign(governor, &change, key, 11), at(11)).unwrap();
     }
     governor.activate(change.id, "ops", at(12)).unwrap();
+    governor.have_told(at(12)).unwrap();
     (change, ana, ben)
 }
 
-fn refused<T: std::fmt::Debug>(result: Result<T, GovernanceError>) -> String {
+pub(super) fn refused<T: std::fmt::Debug>(result: Result<T, GovernanceError>) -> String {
     result.unwrap_err().to_string()
 }
 
@@ -80,6 +81,7 @@ fn two_who_lost_their_keys_sign_with_others_after_the_delay_and_not_before() {
     assert!(refused(governor.activate(change.id, "ops", at(12))).contains("1 of 2 approvals"));
     governor.approve(change.id, &sign(&governor, &change, &vault.bank, 11), at(11)).unwrap();
     governor.activate(change.id, "ops", at(12)).unwrap();
+    governor.have_told(at(12)).unwrap();
     // It says what is to be, and nothing has changed.
     assert_eq!((governor.n(), &governor.standing().approvers), (2, &people.set));
     let due = at(12 + DAY).as_microsecond();
@@ -226,6 +228,7 @@ fn one_that_is_late_or_of_another_base_or_by_a_clock_that_was_set_back_is_refuse
         other.approve(second.id, &sign(&other, &second, key, 11), at(11)).unwrap();
     }
     other.activate(second.id, "ops", at(12)).unwrap();
+    other.have_told(at(12)).unwrap();
     assert!(matches!(other.activate(change.id, "ops", at(13)), Err(GovernanceError::StaleBase { .. })));
     // Nobody ended it in its time.
     assert!(refused(other.end_recovery("ops", at(12 + DAY + ttl))).contains("not ended in its time"));
@@ -394,6 +397,14 @@ fn it_replaces_keys_of_who_is_enrolled_and_nothing_else() {
         replaced(&[("ana", vault.lea.public())]),
     ];
     assert!(errors.iter().all(Result::is_err), "{errors:?}");
+    // Whoever was dismissed stays so.
+    let mut dismissed = before.clone();
+    dismissed.revoke("ana", None, at(5)).unwrap();
+    let back = [("ana".to_owned(), key().public())];
+    assert!(dismissed.with_keys_replaced(&back, at(9)).unwrap_err().contains("does not come back by a recovery"));
+    let mut forged = dismissed.clone();
+    forged.add("ana", &[], back[0].1, at(9)).unwrap();
+    assert_eq!(forged.replaced_since(&dismissed), None);
     type Forged = (&'static str, fn(&mut ApproverSet));
     let forgeries: [Forged; 7] = [
         ("one more person", |set| set.add("eve", &[], key().public(), at(9)).unwrap()),
@@ -453,6 +464,9 @@ fn recovery_keys_are_enrolled_by_the_old_and_the_new_approvers() {
         with(2, delay, many),
     ];
     assert!(errors.iter().all(Result::is_err), "{errors:?}");
+    // Who mistook one file for another is told which.
+    let same = with(2, delay, vec![named("notary"), named("bank")]).unwrap_err();
+    assert!(same.contains(&keys[0].public.id()) && same.contains("of bank and of notary"), "{same}");
     assert!(with(3, 3_600, keys.clone()).is_ok() && with(2, 30 * delay, keys.clone()).is_ok());
     // The same key twice is no set.
     let twice = Recovery { quorum: 2, delay_s: delay, keys: vec![named("bank"), named("lea")] };
@@ -477,6 +491,7 @@ fn wherever_the_process_ends_a_recovery_has_begun_or_not_and_is_over_or_not() {
                 }
                 if name != "begin" {
                     governor.activate(change.id, "ops", at(12)).unwrap();
+                    governor.have_told(at(12)).unwrap();
                 }
                 let (n, before) = (governor.n(), shared.disk().writes);
                 shared.disk().working = Some(before + working);

@@ -14,7 +14,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::AtomicUsize;
 
 use portcullis_governance::{
-    ChangeId, ChangeState, Head, HeadPlace, Ledger, LedgerError, NewVersion, PublicKey, RevokedKeys, Steps,
+    ChangeId, ChangeState, Head, HeadPlace, Heard, Ledger, LedgerError, NewVersion, PublicKey, RevokedKeys, Steps,
     StoredChange,
 };
 use portcullis_testkit::wait;
@@ -165,6 +165,14 @@ impl<T: HeadPlace> HeadPlace for Stepped<T> {
 
     fn write_steps(&mut self, steps: Steps) -> Result<(), GovernanceError> {
         self.step("its step is beside the store", |place| place.write_steps(steps))
+    }
+
+    fn heard(&self) -> Result<Option<Heard>, GovernanceError> {
+        self.0.heard()
+    }
+
+    fn hear(&mut self, heard: Heard) -> Result<(), GovernanceError> {
+        self.step("that it was told is beside the store", |place| place.hear(heard))
     }
 }
 
