@@ -258,13 +258,15 @@ pub struct DiffBounds {
     pub classes: usize,
     /// Whether another reason for the same outcome counts as a change.
     pub reasons: bool,
+    /// Whether only what is answered for one reason by one rule stands in one class. Default true; whoever wants the effect alone spares that.
+    pub rules: bool,
     /// Called every thousand evaluations or so, for who compares beside more urgent work. Default: does nothing.
     pub pause: fn(),
 }
 
 impl Default for DiffBounds {
     fn default() -> Self {
-        Self { places: 1_000_000, evaluations: 30_000_000, classes: 10_000, reasons: false, pause: || {} }
+        Self { places: 1_000_000, evaluations: 30_000_000, classes: 10_000, reasons: false, rules: true, pause: || {} }
     }
 }
 
@@ -547,9 +549,8 @@ impl<'c> Comparison<'c> {
     fn answer(mut self) -> PolicyDiff {
         let mut report = report::Report::default();
         for (problem, places) in std::mem::take(&mut self.problems) {
-            let found = problem
-                .axes(self.joint, self.now)
-                .and_then(|axes| problem.solve(axes, self.bounds.reasons, &mut self.budget));
+            let found =
+                problem.axes(self.joint, self.now).and_then(|axes| problem.solve(axes, self.bounds, &mut self.budget));
             match found {
                 Ok(found) => report.add(&problem, &places, &found),
                 Err(text) => {

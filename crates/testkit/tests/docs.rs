@@ -316,7 +316,16 @@ fn long_options(source: &str) -> BTreeSet<String> {
         let named =
             options.split_once("long = \"").and_then(|(_, rest)| rest.split_once('"')).map(|(name, _)| name.to_owned());
         let has_long = options.split(',').any(|option| option.trim() == "long");
-        let field = rest.split_once("pub(crate) ").and_then(|(_, rest)| rest.split_once(':'));
+        // Behind other attributes and comments; of a verb's own fields without who may see it.
+        let lines = rest.lines().map(str::trim);
+        let mut lines = lines.filter(|line| {
+            !["", "///", "#["].iter().any(|start| match *start {
+                "" => line.is_empty(),
+                start => line.starts_with(start),
+            })
+        });
+        let field = lines.next().map(|line| line.strip_prefix("pub(crate) ").unwrap_or(line));
+        let field = field.and_then(|line| line.split_once(':'));
         found.extend(named.or_else(|| field.filter(|_| has_long).map(|(name, _)| name.replace('_', "-"))));
     }
     found

@@ -55,6 +55,8 @@ pub(super) async fn perform(operated: &Operated, peer: &Peer, wanted: Governed) 
     let names = who.names.clone();
     let foresight = Kept(Arc::clone(&operated.running));
     let running = Arc::clone(&operated.running);
+    // Of whom something is decided otherwise only those are told who ask how far it is: it is worked out anew each time, and names callers.
+    let asks_how_far = matches!(wanted, Governed::List { .. });
     let performed = tokio::task::spawn_blocking(move || {
         let now = Timestamp::now();
         let mut performed = governing.perform(wanted, &who, &foresight, now);
@@ -62,7 +64,8 @@ pub(super) async fn perform(operated: &Operated, peer: &Peer, wanted: Governed) 
         if let Err(error) = running.tell_recoveries(false, now) {
             tracing::error!("{error}");
         }
-        let live = performed.as_mut().ok().and_then(|performed| performed.answer.live.as_mut());
+        let live =
+            performed.as_mut().ok().filter(|_| asks_how_far).and_then(|performed| performed.answer.live.as_mut());
         let rollout = live.and_then(|live| live.rollout.as_mut());
         if let (Some(rollout), Some(insight)) = (rollout, foresight.0.insight()) {
             rollout.found = insight.watched_in_words();

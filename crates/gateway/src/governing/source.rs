@@ -212,7 +212,8 @@ fn class_of_at(before: &Loaded, after: &Loaded, bounds: &DiffBounds, time: Times
         false if only_withdraws(before, after) => Class::Tightens,
         false => Class::Mixed,
     };
-    let policy = match compare(&before.policy, &after.policy, time, bounds) {
+    let bounds = DiffBounds { rules: false, ..*bounds };
+    let policy = match compare(&before.policy, &after.policy, time, &bounds) {
         diff if !diff.incomplete.is_empty() => Class::Mixed,
         diff => match diff.effect() {
             Effect::None => Class::Neutral,

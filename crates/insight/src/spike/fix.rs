@@ -24,8 +24,14 @@ const OPENED: usize = 5;
 /// Where the networks of both policies have more ranges than this, what a way back opens besides is not compared: that walks all of them.
 const RANGES: usize = 50_000;
 /// How exactly two policies are compared beside requests: some tenth of a second at most.
-const BOUNDS: DiffBounds =
-    DiffBounds { places: 20_000, evaluations: 300_000, classes: 200, reasons: false, pause: std::thread::yield_now };
+const BOUNDS: DiffBounds = DiffBounds {
+    places: 20_000,
+    evaluations: 300_000,
+    classes: 200,
+    reasons: false,
+    rules: false,
+    pause: std::thread::yield_now,
+};
 
 /// The first digits of a policy's hash, and its number where versions are counted.
 pub(super) fn short(policy: &Policy) -> String {

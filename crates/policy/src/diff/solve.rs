@@ -128,10 +128,10 @@ impl<'p> Problem<'p> {
     }
 
     /// Every combination of facts that is answered otherwise.
-    pub(super) fn solve(&self, axes: Axes, with_reasons: bool, budget: &mut Budget) -> Result<Found, String> {
+    pub(super) fn solve(&self, axes: Axes, bounds: &DiffBounds, budget: &mut Budget) -> Result<Found, String> {
         let mut products: BTreeMap<Kind, Vec<Product>> = BTreeMap::new();
         for verified in [false, true] {
-            let changes = Search::new(self, &axes, with_reasons, verified).run(budget)?;
+            let changes = Search::new(self, &axes, bounds.reasons, verified).run(budget)?;
             for (kind, product) in changes.iter() {
                 products.entry(kind.clone()).or_default().push(product.clone());
             }
@@ -139,7 +139,9 @@ impl<'p> Problem<'p> {
         for list in products.values_mut() {
             *list = joined(std::mem::take(list));
         }
-        let products = tell(self, &axes, products, budget);
+        if bounds.rules {
+            products = tell(self, &axes, products, budget);
+        }
         Ok(Found { axes: Arc::new(axes), products })
     }
 }

@@ -25,13 +25,13 @@ pub(super) fn tell(
     budget: &mut Budget,
 ) -> BTreeMap<Kind, Vec<Product>> {
     let mut told: BTreeMap<Kind, Vec<Product>> = BTreeMap::new();
-    let mut tellings: [Option<Telling<'_, '_>>; 2] = [None, None];
+    let mut tellings: [Option<Option<Telling<'_, '_>>>; 2] = [None, None];
     for (kind, list) in products {
         let [unverified, verified] = &mut tellings;
         let telling = if kind.verified { verified } else { unverified };
-        let telling = telling.get_or_insert_with(|| Telling::new(problem, axes, kind.verified));
+        let telling = telling.get_or_insert_with(|| Telling::new(problem, axes, kind.verified, budget));
         for product in list {
-            match telling.ask_all(&kind, &product, budget) {
+            match telling.as_ref().and_then(|telling| telling.ask_all(&kind, &product, budget)) {
                 Some(parts) => {
                     for (answers, part) in parts {
                         let kind = Kind { told: Some(answers), ..kind.clone() };
@@ -71,9 +71,16 @@ struct Telling<'t, 'p> {
 }
 
 impl<'t, 'p> Telling<'t, 'p> {
-    fn new(problem: &'t Problem<'p>, axes: &'t Axes, verified: bool) -> Self {
+    /// `None`: that would take more than a bound.
+    fn new(problem: &'t Problem<'p>, axes: &'t Axes, verified: bool, budget: &mut Budget) -> Option<Self> {
         let rules = problem.all_rules();
         let lengths = axes.lengths();
+        // Each class of a fact is asked of every rule, and held to those that are known, which mostly differ soon.
+        let looked_at = LOOKED_AT.iter().filter_map(|(axis, _)| lengths.get(*axis)).map(|length| *length as u64);
+        let cost = looked_at.map(|length| length.saturating_mul(2 + rules.len() as u64 + length / 8));
+        if !budget.may_tell(cost.fold(0, u64::saturating_add)) {
+            return None;
+        }
         let mut alike = Vec::new();
         for (axis, condition) in LOOKED_AT {
             let mut known: Vec<Trait> = Vec::new();
@@ -98,6 +105,7 @@ impl<'t, 'p> Telling<'t, 'p> {
                     let mut stops = sides.map(|(side, view)| side.policy.admission(view, &mut Silent));
                     (of_rules.collect(), [stops.next().flatten(), stops.next().flatten()])
                 });
+                budget.count(2 + rules.len() as u64);
                 let Some(looked) = looked else { continue };
                 let number = known.iter().position(|each| *each == looked).unwrap_or(known.len());
                 if number == known.len() {
@@ -107,7 +115,7 @@ impl<'t, 'p> Telling<'t, 'p> {
             }
             alike.push((axis, numbers));
         }
-        Self { problem, axes, alike, rejected: rejected() }
+        Some(Self { problem, axes, alike, rejected: rejected() })
     }
 
     /// The classes of a fact in a product, those together that do the same.
