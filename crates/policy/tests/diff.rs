@@ -294,3 +294,32 @@ fn whoever_was_denied_by_a_rule_that_is_removed_has_a_line_that_names_the_rule()
         "{diff:#?}"
     );
 }
+
+/// Finding of 2026-11: by their rules very many callers were more lines than are listed, and what only took something away was not known to.
+#[test]
+fn what_a_change_comes_to_does_not_depend_on_how_many_rules_it_is_told_by() {
+    let draft = |users: usize| PolicyDraft {
+        routes: vec![RouteDraft { name: "site".to_owned().into(), ..RouteDraft::default() }],
+        roles: vec![RoleDraft {
+            name: "reader".to_owned().into(),
+            permissions: vec![PermissionDraft { actions: vec!["GET /**".to_owned().into()], not_actions: vec![] }],
+            ..RoleDraft::default()
+        }],
+        assignments: Vec::from_iter((0..users).map(|user| AssignmentDraft {
+            name: format!("reads-{user}").into(),
+            role: "reader".to_owned().into(),
+            principals: vec![format!("user:u{user}").into()],
+            scope: ScopeDraft::All,
+            ..AssignmentDraft::default()
+        })),
+        ..PolicyDraft::default()
+    };
+    let (before, after) = (compile(&draft(9)), compile(&draft(0)));
+    let come_to = |rules| {
+        let bounds = DiffBounds { classes: 4, rules, ..DiffBounds::default() };
+        let diff = compare(&before, &after, now(), &bounds);
+        (diff.effect(), diff.classes.len(), diff.incomplete.len())
+    };
+    assert_eq!(come_to(true), (Effect::Mixed, 4, 1));
+    assert_eq!(come_to(false), (Effect::Tightens, 1, 0));
+}
