@@ -6,7 +6,7 @@ use data_encoding::BASE64;
 use jiff::Timestamp;
 use portcullis_admin::govern::{Answer, Author, File, Governed, NewApprover, Proposed};
 use portcullis_admin::{Operator, Peer, accounts, login};
-use portcullis_config::{GovernedKind, Loaded, ProcessEnvironment, load};
+use portcullis_config::{Loaded, ProcessEnvironment, load};
 use portcullis_governance::power::names_of_principal;
 use portcullis_governance::{
     ApproverSet, Change, ChangeId, Content, GovernanceError, Kind, PublicKey, Wish, parse_approval,
@@ -15,10 +15,8 @@ use portcullis_governance::{
 use super::activating::How;
 use super::ahead::Ahead;
 use super::foresight::{self, Foresight};
-use super::going_back::no_way_back;
 use super::recovering::ONLY_SIGNED;
 use super::source::{content_of, in_a_line, load_sealed, versionable};
-use super::undoing::Back;
 use super::{Governing, shown, stood};
 
 /// Who asks.
@@ -372,64 +370,6 @@ impl Governing {
         let mut performed = self.answer(message);
         performed.answer.changes = vec![portcullis_admin::govern::Change { foreseen, ..shown::proposal(&proposal) }];
         Ok(performed)
-    }
-
-    fn rollback(&self, n: Option<u64>, by: &Author, who: &Who, foresight: &dyn Foresight, now: Timestamp) -> Outcome {
-        if n.is_some_and(|n| n == self.n()) {
-            return self.put_back(who);
-        }
-        let (n, back) = self.wish_back(n, by, who)?;
-        // As a thing that is done, where nobody has to be asked.
-        let what = if self.is_required() { back.what } else { format!("rolled back to version {n}") };
-        self.take_back_now(Back { what, ..back }, by, who, foresight, now, |error| no_way_back(n, error))
-    }
-
-    /// Takes the change of a rollback away that could not be made live: nobody has to approve it, and it waits for nobody.
-    pub(super) fn left_nothing(&self, id: &str, why: String, now: Timestamp) -> String {
-        let mut governor = self.governor();
-        match governor.find(id).and_then(|id| governor.reject(id, now)) {
-            Ok(_) => why,
-            Err(error) => format!("{why}; its change {id} is still there: {error}"),
-        }
-    }
-
-    /// An earlier content, with the API keys, users and authorities of now, but for who is in which group: what was revoked or withdrawn since does not come back. Of the gateway's own files
-    /// those of now stay, too, where what is governed in them is the same, so that nothing else is undone with it. Says also what does come back.
-    pub(super) fn keep_what_was_revoked(&self, n: u64, mut content: Content) -> Result<(Content, String), String> {
-        let now = self.live()?;
-        let then = load_sealed(&self.config, &content).map_err(|report| in_a_line(&report))?;
-        let same_gateway = now.governed.gateway == then.governed.gateway;
-        let mut remarks = String::new();
-        for file in &now.governed.files {
-            let stays = match file.kind {
-                GovernedKind::Keys | GovernedKind::Users | GovernedKind::Trust => true,
-                GovernedKind::Gateway => same_gateway,
-                GovernedKind::Policy => false,
-            };
-            if let Some(place) = content.files.get_mut(&file.name).filter(|_| stays) {
-                *place = self.with_membership(place, file, &mut remarks)?;
-            }
-        }
-        let is_there = |name: &String| now.governed.files.iter().any(|file| file.name == *name);
-        for file in then.governed.files.iter().filter(|file| !is_there(&file.name)) {
-            match file.kind {
-                // The same keys may be in a file of another name now, and some of them revoked.
-                GovernedKind::Keys | GovernedKind::Users => {
-                    return Err(format!(
-                        "version {n} reads keys or users from `{0}`, which is no part of the live version: what was revoked since would count again; propose its policy alone, with `policy show {n} --file {1}` and `policy propose`",
-                        file.name, then.governed.policy
-                    ));
-                }
-                GovernedKind::Trust => {
-                    remarks.push_str(&format!(
-                        "; `{}` comes back with it: see whether a key or an authority in it was withdrawn since",
-                        file.name
-                    ));
-                }
-                GovernedKind::Gateway | GovernedKind::Policy => {}
-            }
-        }
-        Ok((content, remarks))
     }
 
     fn request(&self, id: &str, now: Timestamp) -> Outcome {
