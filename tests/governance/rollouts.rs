@@ -219,6 +219,7 @@ fn a_step_that_nobody_came_to_waits_for_requests() {
     assert_eq!(stays["severity"], "high");
     let message = stays["message"].as_str().unwrap();
     assert!(message.contains("0 of the 2 requests that `min_requests` asks for"), "{message}");
+    assert!(message.contains(" --now --reason \"…\"` has it live without them"), "{message}");
     let shown = run(&gateway.site, &["policy", "status"], 0);
     assert!(shown.contains("its time is over: it waits until 2 requests were seen"), "{shown}");
     assert_eq!(rollout(&gateway.site)["min_requests"], 2);

@@ -231,7 +231,7 @@ impl Hand {
             self.tell_as(
                 Severity::High,
                 format!(
-                    "version {} stays in the step {}: {} of the {least} requests that `min_requests` asks for were decided on by both; it goes on when they have come, `portcullis policy activate {} --now` has it live without them, and `portcullis policy abort` takes it back",
+                    "version {} stays in the step {}: {} of the {least} requests that `min_requests` asks for were decided on by both; it goes on when they have come, `portcullis policy activate {} --now --reason \"…\"` has it live without them, and `portcullis policy abort` takes it back",
                     now.n,
                     words(standing.stage()),
                     now.seen(),

@@ -38,6 +38,12 @@ pub enum GovernanceError {
         /// Why it cannot be used.
         why: String,
     },
+    /// The file beside the store that says since when a recovery was told holds something else. It is as if there were none.
+    #[error("{} is not what this program writes", path.display())]
+    HeardDamaged {
+        /// The file.
+        path: PathBuf,
+    },
     /// The file is not there, and the store says that governance is required.
     #[error(
         "the head file is not there, and the store holds {found} versions of which the last demands approvals: put the file back, or restore a backup"

@@ -102,6 +102,8 @@ pub struct Governor {
     kept: Option<Vec<u8>>,
     /// What is beside the store of recoveries.
     heard: Option<Heard>,
+    /// Why that is not known, where something else is in its place.
+    unknown: Option<String>,
     /// Up to which version it is told what became of them.
     told: u64,
 }

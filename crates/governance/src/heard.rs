@@ -1,6 +1,7 @@
 //! Since when a recovery of approvers' keys is known to a gateway that tells of it, in a file of its own beside the store: a row of the store alone says when it
 //! began by a time that whoever writes it chooses, and its delay is there so that somebody hears of it.
 
+use std::io::ErrorKind;
 use std::path::Path;
 
 use crate::durable;
@@ -56,9 +57,14 @@ impl HeadFile {
     /// What was written last of recoveries; `None`: nothing ever, as before the version of the program that began to.
     pub(crate) fn read_heard(&self) -> Result<Option<Heard>, GovernanceError> {
         let path = self.beside_it(SUFFIX);
-        let Some(text) = durable::read(&path).map_err(|error| failed(&path, error))? else { return Ok(None) };
-        let heard = Heard::from_text(&text);
-        heard.map(Some).ok_or_else(|| failed(&path, "it is not what this program writes: restore a backup"))
+        let text = match durable::read(&path) {
+            Ok(Some(text)) => text,
+            Ok(None) => return Ok(None),
+            // It is no text.
+            Err(error) if error.kind() == ErrorKind::InvalidData => return Err(GovernanceError::HeardDamaged { path }),
+            Err(error) => return Err(failed(&path, error)),
+        };
+        Heard::from_text(&text).map(Some).ok_or(GovernanceError::HeardDamaged { path })
     }
 
     /// Writes that.
@@ -93,10 +99,13 @@ mod tests {
             file.hear(heard).unwrap();
             assert_eq!(file.heard().unwrap(), Some(heard));
             let good = std::fs::read_to_string(&path).unwrap();
-            for wrong in ["", &good[..good.len() - 1], &format!("{good}\n"), &good.replace("/1", "/2")] {
+            let long = "9".repeat(600);
+            for wrong in ["", &good[..good.len() - 1], &format!("{good}\n"), &good.replace("/1", "/2"), &long] {
                 std::fs::write(&path, wrong).unwrap();
-                assert!(file.heard().is_err(), "{wrong:?}");
+                assert!(matches!(file.heard(), Err(GovernanceError::HeardDamaged { .. })), "{wrong:?}");
             }
+            std::fs::write(&path, [0xff, 0xfe]).unwrap();
+            assert!(matches!(file.heard(), Err(GovernanceError::HeardDamaged { .. })));
         }
         file.forget_recovery().unwrap();
         assert_eq!(file.heard().unwrap(), None);

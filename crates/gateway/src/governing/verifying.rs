@@ -36,7 +36,8 @@ impl Governing {
         let n = governor.verify_all().map_err(said)?;
         governor.verify_times(Timestamp::now()).map_err(said)?;
         let untold = verify_classes(&governor, n, budget)?;
-        Ok(format!("{n} versions are what they were, and were approved as their rules demanded{untold}"))
+        let remark = governor.unknown_recovery().map_or_else(String::new, |remark| format!("; {remark}"));
+        Ok(format!("{n} versions are what they were, and were approved as their rules demanded{untold}{remark}"))
     }
 }
 

@@ -80,7 +80,7 @@ impl Governor {
 
     /// Whether [`Self::have_told`] has something to write.
     pub fn has_to_tell(&self) -> bool {
-        self.told < self.n() || self.is_unheard()
+        self.told < self.n() || self.is_unheard() || self.unknown.is_some()
     }
 
     /// A gateway has told what became of recoveries, up to the last version: from now on the delay of the one that has begun counts.
@@ -89,7 +89,9 @@ impl Governor {
     /// It cannot be written: the delay counts from when it can be.
     pub fn have_told(&mut self, now: Timestamp) -> Result<(), GovernanceError> {
         let n = self.n();
-        let concerns = self.heard.is_some() || !self.untold()?.is_empty() || self.is_unheard();
+        // What is in the place of the file and is none is written over.
+        let concerns =
+            self.heard.is_some() || self.unknown.is_some() || !self.untold()?.is_empty() || self.is_unheard();
         self.told = n;
         if !concerns {
             return Ok(());
@@ -105,17 +107,38 @@ impl Governor {
             return Ok(());
         }
         self.head.hear(heard)?;
-        self.heard = Some(heard);
+        (self.heard, self.unknown) = (Some(heard), None);
         Ok(())
     }
 
     /// Reads what is beside the store of that. `known`: up to where the head file knows the log.
     pub(super) fn read_heard(&mut self, known: u64) -> Result<(), GovernanceError> {
-        self.heard = self.head.heard()?;
+        self.read_again()?;
         // One of a store that was another one counts for nothing.
         let told = self.heard.map_or(known, |heard| heard.told);
         self.told = if told > self.n() { known.min(self.n()) } else { told };
         Ok(())
+    }
+
+    /// Reads it once more. Something else in its place is as if there were nothing, which ends no recovery sooner; what is to be said of that, where it is new.
+    pub(super) fn read_again(&mut self) -> Result<Option<String>, GovernanceError> {
+        let known = self.unknown.take();
+        match self.head.heard() {
+            Ok(heard) => self.heard = heard,
+            Err(error @ GovernanceError::HeardDamaged { .. }) => {
+                (self.heard, self.unknown) = (None, Some(error.to_string()));
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(if self.unknown == known { None } else { self.unknown_recovery() })
+    }
+
+    /// What is to be said where something else is in the place of the file beside the store that says since when a recovery was told; `None`: nothing is.
+    pub fn unknown_recovery(&self) -> Option<String> {
+        let why = self.unknown.as_ref()?;
+        Some(format!(
+            "{why}: the delay of a recovery of approvers' keys that is under way counts anew, from when it is told"
+        ))
     }
 
     /// Whether a recovery has begun that nobody was told of yet.

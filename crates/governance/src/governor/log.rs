@@ -82,8 +82,18 @@ impl Governor {
             },
         };
         let approvers = ApproverSet::default();
-        let mut governor =
-            Self { ledger, head, source, last, approvers, rollout: None, kept: None, heard: None, told: 0 };
+        let mut governor = Self {
+            ledger,
+            head,
+            source,
+            last,
+            approvers,
+            rollout: None,
+            kept: None,
+            heard: None,
+            unknown: None,
+            told: 0,
+        };
         let steps = governor.head.steps()?;
         let strict = required || known.is_some_and(|known| known.required);
         governor.read_rollout(steps, strict, &mut remarks)?;
@@ -92,6 +102,7 @@ impl Governor {
             None => ApproverSet::default(),
         };
         governor.read_heard(from)?;
+        remarks.extend(governor.unknown_recovery());
         // Where anything is demanded, all of it is verified; where nothing is, what the head file does not know yet.
         governor.verify(if strict { 1 } else { from.max(1) })?;
         governor.verify_unknown(from, steps)?;
@@ -150,7 +161,9 @@ impl Governor {
         }
         let (known, steps) = (self.n(), self.head.steps()?);
         // The other process tells what it does.
-        self.heard = self.head.heard()?;
+        if let Some(remark) = self.read_again()? {
+            tracing::warn!("{remark}");
+        }
         let mut strict = self.is_required();
         let mut remarks = Vec::new();
         if let Some(last) = last.filter(|last| last.n > known) {

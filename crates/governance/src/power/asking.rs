@@ -6,7 +6,7 @@ use crate::approver::ApproverSet;
 use crate::hash::Hash;
 use crate::power::book::{PowerBook, PowerError, began, micros, refused};
 use crate::power::entry::{Act, Asked, MAX_REASON, MAX_TICKET, PowerKind, text_problem};
-use crate::power::extending::is_extended;
+use crate::power::extending::{EXTENDED, is_extended};
 use crate::power::persons::{Names, names_of_principal};
 use crate::power::room::Asker;
 use crate::power::state::{GRANTED, Power, PowerState, standing};
@@ -166,7 +166,7 @@ impl PowerBook {
     /// It does not wait, or it is not written.
     pub fn reject(&mut self, of: u64, reason: &str, by: &[String], now: Timestamp) -> Result<Power, PowerError> {
         self.tell_time(now)?;
-        let reason = reason_of(reason)?;
+        let reason = given_reason(reason)?;
         let state = &self.power(of)?.state;
         let PowerState::Waiting { .. } = state else {
             return refused(format!("{of} {}: there is nothing to reject", standing(state)));
@@ -181,7 +181,7 @@ impl PowerBook {
     /// It is not in force, or it is not written.
     pub fn end(&mut self, of: u64, reason: &str, by: &[String], now: Timestamp) -> Result<Power, PowerError> {
         self.tell_time(now)?;
-        let reason = reason_of(reason)?;
+        let reason = given_reason(reason)?;
         let state = &self.power(of)?.state;
         let PowerState::InForce { .. } = state else {
             return refused(format!("{of} {}: there is nothing to end", standing(state)));
@@ -196,7 +196,7 @@ impl PowerBook {
     /// It is not written.
     pub fn end_all(&mut self, reason: &str, by: &[String], now: Timestamp) -> Result<usize, PowerError> {
         self.tell_time(now)?;
-        let reason = reason_of(reason)?;
+        let reason = given_reason(reason)?;
         let open: Vec<(u64, bool)> = self
             .powers
             .values()
@@ -212,11 +212,20 @@ impl PowerBook {
     }
 }
 
-pub(super) fn reason_of(text: &str) -> Result<String, PowerError> {
+/// A reason that somebody gives. None of it says what the log itself says by a reason: that other power took the place of this.
+fn given_reason(text: &str) -> Result<String, PowerError> {
     let text = text.trim();
+    // Nobody who reads the log looks at its capitals.
+    let begins = |prefix: &str| text.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
     match text_problem(text, MAX_REASON) {
         Some(problem) => refused(format!("the reason is {problem}")),
         None if text.is_empty() => refused("say why: a reason is missing"),
-        None => Ok(text.to_owned()),
+        None => match [EXTENDED, GRANTED, OPENED].into_iter().find(|prefix| begins(prefix)) {
+            Some(prefix) => refused(format!(
+                "a reason does not begin with `{}`: the log says so itself of what other power took the place of; say it in other words",
+                prefix.trim_end()
+            )),
+            None => Ok(text.to_owned()),
+        },
     }
 }

@@ -125,6 +125,44 @@ fn where_it_is_not_known_since_when_it_was_told_the_delay_counts_anew() {
     assert_eq!(at_second(&shared, 2 * DAY + 10).unwrap().0.n(), 3);
 }
 
+/// Finding of 2026-11: no gateway started where this small file was damaged, though without it everything is safe.
+#[test]
+fn what_is_in_the_place_of_the_file_and_is_none_is_as_if_there_were_nothing() {
+    let (_, vault, shared, mut governor) = world();
+    let (change, ..) = begun(&vault, &mut governor);
+    let running = shared.copy();
+    drop(governor);
+    shared.disk().heard_damaged = true;
+    let (mut governor, remarks) = at_second(&shared, DAY).unwrap();
+    let remark = "store.recovery is not what this program writes: the delay of a recovery";
+    assert!(remarks.iter().any(|said| said.starts_with(remark)), "{remarks:?}");
+    assert!(governor.unknown_recovery().is_some_and(|said| said.starts_with(remark)));
+    assert!(governor.has_to_tell() && governor.is_recovering(change.id));
+    assert!(governor.end_recovery("ops", at(13 + DAY)).unwrap_err().to_string().contains("is not told yet"));
+    governor.have_told(at(DAY)).unwrap();
+    assert!(!governor.has_to_tell() && governor.unknown_recovery().is_none());
+    assert!(governor.end_recovery("ops", at(2 * DAY - 1)).is_err());
+    drop(governor);
+    // It is written anew, and nothing is to be said any more.
+    let (mut governor, remarks) = at_second(&shared, 2 * DAY).unwrap();
+    assert!(remarks.is_empty(), "{remarks:?}");
+    governor.end_recovery("ops", at(2 * DAY)).unwrap();
+    // One that runs finds it, too, and goes on.
+    let (mut governor, _) = at_second(&running, 20).unwrap();
+    assert!(!governor.has_to_tell());
+    running.disk().heard_damaged = true;
+    governor.catch_up().unwrap();
+    assert!(governor.has_to_tell() && governor.unknown_recovery().is_some());
+    // Also where no recovery is under way.
+    let (shared, _) = governed(&people());
+    shared.disk().heard_damaged = true;
+    let (mut governor, _) = at_second(&shared, DAY).unwrap();
+    governor.have_told(at(DAY)).unwrap();
+    let known = Heard { told: 1, ..Heard::NONE };
+    let disk = shared.disk();
+    assert_eq!((disk.heard, disk.heard_damaged), (Some(known), false));
+}
+
 #[test]
 fn whatever_ends_a_recovery_is_told_once() {
     let (people, vault, shared, mut governor) = world();

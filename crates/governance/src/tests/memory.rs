@@ -18,6 +18,8 @@ pub(crate) struct Disk {
     pub(crate) rollout: Option<Vec<u8>>,
     pub(crate) steps: Option<Steps>,
     pub(crate) heard: Option<Heard>,
+    /// Something else is in its place.
+    pub(crate) heard_damaged: bool,
     /// The clock; `None`: it is late, and nothing is of a time to come.
     pub(crate) clock: Option<Timestamp>,
     /// Writes so far.
@@ -159,11 +161,14 @@ impl HeadPlace for Shared {
     }
 
     fn heard(&self) -> Result<Option<Heard>, GovernanceError> {
-        Ok(self.disk().heard)
+        match self.disk() {
+            disk if disk.heard_damaged => Err(GovernanceError::HeardDamaged { path: "store.recovery".into() }),
+            disk => Ok(disk.heard),
+        }
     }
 
     fn hear(&mut self, heard: Heard) -> Result<(), GovernanceError> {
-        Ok(self.step(|disk| disk.heard = Some(heard))?)
+        Ok(self.step(|disk| (disk.heard, disk.heard_damaged) = (Some(heard), false))?)
     }
 
     fn now(&self) -> Timestamp {

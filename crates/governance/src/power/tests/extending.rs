@@ -75,3 +75,35 @@ fn what_must_be_approved_waits_while_the_first_goes_on_and_takes_its_place_when_
     assert_eq!(ended_as(&book, second), "its time is over");
     assert!(book.power(fourth).unwrap().is_in_force(at(1_101)));
 }
+
+/// Finding of 2026-11: whoever ended an activation with `extended as` and the next number had its end recorded twice, and the log said what had not happened.
+#[test]
+fn a_reason_that_somebody_gives_does_not_say_what_the_log_itself_says() {
+    let disk = Disk::default();
+    let mut book = disk.open(at(0));
+    let by = names(&["ops"]);
+    let first = book.ask(lasting(600, 0), &by, at(0)).unwrap().n;
+    let waiting = book.ask(Asked { gives: "other".to_owned(), ..lasting(600, 1) }, &by, at(0)).unwrap().n;
+    for prefix in ["extended as ", "granted as ", "opened as ", " Extended AS "] {
+        let reason = format!("{prefix}5");
+        let expected = format!("does not begin with `{}`", prefix.trim().to_lowercase());
+        for given in [
+            book.end(first, &reason, &by, at(1)),
+            book.reject(waiting, &reason, &by, at(1)),
+            book.end_all(&reason, &by, at(1)).map(|_| book.power(first).unwrap().clone()),
+        ] {
+            let why = refused(given);
+            assert!(why.contains(&expected), "{reason:?}: {why}");
+        }
+    }
+    // Nothing was written of that, and the same words further on are a reason like others.
+    assert!(book.power(first).unwrap().is_in_force(at(1)));
+    book.reject(waiting, "no longer granted as 5", &by, at(2)).unwrap();
+    book.end(first, "extended at 5", &by, at(2)).unwrap();
+    let second = book.ask(lasting(600, 0), &by, at(3)).unwrap();
+    assert_eq!(book.extended_as(&second).count(), 0);
+    // What an earlier version of the program let somebody write is read as it was.
+    let reason = format!("extended as {}", second.n + 2);
+    book.append(vec![Act::Ended { of: second.n, reason: reason.clone() }], &by, at(4)).unwrap();
+    assert_eq!(ended_as(&disk.open(at(5)), second.n), reason);
+}
