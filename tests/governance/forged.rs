@@ -112,6 +112,7 @@ fn rows_of_power_that_nobody_signed_give_nothing_and_are_told() {
 fn one_signature_and_the_store_do_not_make_a_loosening_a_tightening() {
     let upstream = Upstream::start();
     let (site, _, [_, ben, _]) = governed(&upstream);
+    let archive = backup(&site, "first.backup").display().to_string();
     site.policy(&[FINANCE, NO_BANS].concat().replace("group:finance", "anyone"));
     let id = propose(&site, "nobody");
     let db = store(&site);
@@ -140,6 +141,9 @@ fn one_signature_and_the_store_do_not_make_a_loosening_a_tightening() {
     let verified = refused(&site, &["policy", "verify"], 1);
     assert!(verified.contains("it says that it tightens, and the engine says"), "{verified}");
     assert!(refused(&site, &["run"], 3).contains("version 2 is not what was approved"));
+    // Nor does it go on in a backup that is restored.
+    let refusal = refused(&site, &["backup", "restore", &archive], 5);
+    assert!(refusal.contains("is not believed") && refusal.contains("the engine says"), "{refusal}");
 }
 
 #[test]

@@ -3,8 +3,8 @@
 use jiff::{SignedDuration, Timestamp};
 use portcullis_config::{Loaded, ProcessEnvironment, load};
 use portcullis_governance::{
-    Approval, ApproverSet, Assessed, Change, ChangeId, Class, Content, Decision, Exceptions, Governor, Hash, HeadFile,
-    Kind, PolicySource, Recovery, RecoveryKey, SigningKey, Version, Wish,
+    Approval, ApproverSet, Assessed, Change, ChangeId, Class, Content, Decision, Exceptions, Governor, Hash, Head,
+    HeadFile, HeadPlace as _, Kind, PolicySource, Recovery, RecoveryKey, SigningKey, Version, Wish,
 };
 use portcullis_store::{Settings, Versions};
 
@@ -244,6 +244,30 @@ fn after_the_delay_who_lost_a_key_signs_with_another_one() {
     run(&site, &["policy", "verify"], 0);
 }
 
+/// The end of a recovery, as somebody writes it who can write the store.
+fn end(begun: &Version, time: Timestamp) -> Version {
+    let change = Change {
+        id: ChangeId([7; 16]),
+        kind: Kind::Recovered,
+        base_n: begun.n,
+        base: begun.hash(),
+        approvers: begun.change.recovers,
+        recovers: Hash::NONE,
+        created: time.as_microsecond(),
+        ..begun.change.clone()
+    };
+    Version {
+        n: begun.n + 1,
+        prev: begun.hash(),
+        instance: begun.instance,
+        time: time.as_microsecond(),
+        by: "ops".to_owned(),
+        exceptions: Exceptions::default(),
+        change,
+        approvals: Vec::new(),
+    }
+}
+
 /// Finding of 2026-11: whoever could write the store wrote the end of a recovery into it, dated as they liked, and the next start believed it without a word.
 #[test]
 fn neither_the_beginning_nor_the_end_of_a_recovery_is_believed_by_the_store_alone() {
@@ -258,28 +282,6 @@ fn neither_the_beginning_nor_the_end_of_a_recovery_is_believed_by_the_store_alon
     message(&gateway, "governance.recovery", "a recovery has begun, with version 2");
     let id = change.id.to_string();
     assert!(refused(&gateway.site, &["policy", "activate", &id], 1).contains("can be ended from"));
-    let end = |begun: &Version, time: Timestamp| {
-        let change = Change {
-            id: ChangeId([7; 16]),
-            kind: Kind::Recovered,
-            base_n: begun.n,
-            base: begun.hash(),
-            approvers: begun.change.recovers,
-            recovers: Hash::NONE,
-            created: time.as_microsecond(),
-            ..begun.change.clone()
-        };
-        Version {
-            n: begun.n + 1,
-            prev: begun.hash(),
-            instance: begun.instance,
-            time: time.as_microsecond(),
-            by: "ops".to_owned(),
-            exceptions: Exceptions::default(),
-            change,
-            approvals: Vec::new(),
-        }
-    };
     let site = stopped(gateway);
     let db = store(&site);
     let begun = last(&db);
@@ -293,4 +295,76 @@ fn neither_the_beginning_nor_the_end_of_a_recovery_is_believed_by_the_store_alon
     drop(db);
     let gateway = site.start();
     assert!(run(&gateway.site, &["governance", "status"], 0).contains("of the keys of ana, ben has begun"));
+}
+
+/// A store whose approvers' keys are being recovered with version 2, which began two hours ago; and a backup of it with version 1.
+fn backed_up_before(site: &Site, told: bool) -> String {
+    let keys = ["ana", "ben", "cem", "ana-new", "ben-new"].map(|person| key_of(site, person));
+    let (_, mut governor) = begun_ago(site, keys.each_ref().map(String::as_str), 2);
+    if told {
+        governor.have_told(Timestamp::now() - SignedDuration::from_hours(2)).unwrap();
+    }
+    drop(governor);
+    let db = store(site);
+    let begun = last(&db);
+    db.execute("DELETE FROM version WHERE n = 2", []).unwrap();
+    let archive = backup(site, "first.backup").display().to_string();
+    append(&db, &begun);
+    archive
+}
+
+fn vouch(site: &Site, version: &Version) {
+    let head = Head { n: version.n, hash: version.hash(), required: true };
+    HeadFile::beside(&site.path("state.db")).write(head).unwrap();
+}
+
+/// Finding of 2026-11: the gateway did not start on such a store, and a restored backup took its end over without a word.
+#[test]
+fn a_restored_backup_does_not_take_over_the_end_of_a_recovery_that_nobody_was_told_of() {
+    let upstream = Upstream::start();
+    let (site, _) = site(&upstream, GOVERNED);
+    site.write();
+    let archive = backed_up_before(&site, false);
+    let db = store(&site);
+    let begun = last(&db);
+    let first: Vec<u8> = db.query_row("SELECT record FROM version WHERE n = 1", [], |row| row.get(0)).unwrap();
+    append(&db, &end(&begun, Timestamp::now()));
+    drop(db);
+    // Whether the head file is there or is gone.
+    for gone in [false, true] {
+        vouch(&site, &Version::decode(&first).unwrap());
+        assert!(refused(&site, &["run"], 3).contains("no gateway has told of"));
+        if gone {
+            fs::remove_file(site.path("state.db.head")).unwrap();
+        }
+        for drill in [&[][..], &["--drill"]] {
+            let refusal = refused(&site, &[&["backup", "restore", &archive][..], drill].concat(), 5);
+            for part in ["goes on to version 3", "after version 1,", "is not believed", "no gateway has told of"] {
+                assert!(refusal.contains(part), "{part}: {refusal}");
+            }
+        }
+        let request = site.path(&format!("request-{gone}")).display().to_string();
+        let accepted = ["backup", "restore", &archive, "--accept-rollback", "--request", &request];
+        assert!(refused(&site, &accepted, 5).contains("approvals are required"));
+        assert_eq!(last(&store(&site)).n, 3, "nothing was laid aside");
+    }
+}
+
+/// What the head file does not know yet, since the process ended before it was written, and what is as it should be: it is kept, and the next start tells it.
+#[test]
+fn the_end_of_a_recovery_that_was_told_of_goes_on_in_a_restored_backup_and_is_told() {
+    let upstream = Upstream::start();
+    let (site, _) = site(&upstream, GOVERNED);
+    site.write();
+    let archive = backed_up_before(&site, true);
+    let db = store(&site);
+    let begun = last(&db);
+    vouch(&site, &begun);
+    append(&db, &end(&begun, Timestamp::now()));
+    drop(db);
+    let said = run(&site, &["backup", "restore", &archive], 0);
+    assert!(said.contains("is newer, and was kept: version 3 is live"), "{said}");
+    let gateway = site.start();
+    message(&gateway, "governance.recovery", "a recovery is done, with version 3");
+    assert_eq!(live(&gateway.site), 3);
 }

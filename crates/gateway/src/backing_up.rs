@@ -7,6 +7,7 @@
 
 mod asked;
 mod files;
+mod judging;
 mod restoring;
 mod returning;
 mod telling;

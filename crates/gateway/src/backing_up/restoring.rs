@@ -12,6 +12,7 @@ use portcullis_governance::{
 };
 use portcullis_store::{Lock, LockError, PowerLog, Versions, end_all_power};
 
+use super::judging::{Judged, held_by, judge};
 use super::returning::report;
 use super::{BackingUpError, Checked, FEEDS, STORE, check, head_of, lists, open, scratch};
 
@@ -29,6 +30,12 @@ pub(crate) struct Restoring<'r> {
     /// What was to be signed, and what was.
     pub(crate) signed: Option<(Request, Vec<Approval>)>,
     pub(crate) who: Vec<String>,
+}
+
+impl Restoring<'_> {
+    fn written_down(&self) -> Option<Head> {
+        self.written_down.map(|Anchor { n, hash }| Head { n, hash, required: true })
+    }
 }
 
 /// What came of it.
@@ -112,7 +119,7 @@ pub(crate) fn restore(
         )));
     }
     leave_word(restoring, &checked, archive, &words)?;
-    let aside = put_in_place(restoring, &checked, &revoked)?;
+    let aside = put_in_place(restoring, &checked, &revoked, known)?;
     let aside = aside.map_or_else(String::new, |aside| format!("; what was there is {}", aside.display()));
     Ok(Restored::Done(format!("the backup of {created:.0} with version {n} is restored; {words}{aside}")))
 }
@@ -140,6 +147,8 @@ enum Fate {
 enum Lost {
     /// The log had come so far.
     Newer(Head),
+    /// The log ended so, and from behind the version `vouched` on it is not what a start would take.
+    NotBelieved { last: Head, vouched: u64, required: bool, why: String },
     /// Nothing says how far it had come.
     Unknown,
     /// Keys count in it that are known to be revoked.
@@ -228,11 +237,11 @@ fn rolling_out(restoring: &Restoring<'_>, checked: &Checked) -> Result<String, B
     }))
 }
 
-/// `there`: a copy of the store that is to be replaced, where that can be read. Says whether what waits in it is known, too.
+/// `beside`: what the head file says. `there`: a copy of the store that is to be replaced, where that can be read. Says whether what waits in it is known, too.
 fn keep_newer_log(
     restoring: &Restoring<'_>,
     checked: &Checked,
-    known: Option<Head>,
+    beside: Option<Head>,
     there: Option<&Path>,
 ) -> Result<(Fate, bool), BackingUpError> {
     let settings = portcullis_store::Settings { path: checked.store() };
@@ -247,8 +256,8 @@ fn keep_newer_log(
     }
     // How far it had come, by the store itself where it can be read: the head file may be gone, or one version behind. And by what was written down elsewhere.
     let there_now = there.map(head_of).transpose()?.filter(|head| head.n > 0);
-    let written_down = restoring.written_down.map(|Anchor { n, hash }| Head { n, hash, required: true });
-    let vouching: Vec<Head> = [known, there_now, written_down].into_iter().flatten().collect();
+    let written_down = restoring.written_down();
+    let vouching: Vec<Head> = [beside, there_now, written_down].into_iter().flatten().collect();
     let demanded = checked.head.required || restoring.demanded;
     let Some(highest) = vouching.iter().max_by_key(|head| head.n) else {
         let fate = match demanded {
@@ -270,7 +279,7 @@ fn keep_newer_log(
     let Some(known) = lacks(&backed_up)? else {
         // A version long before its end tells a backup from those of other gateways, and says nothing of its age; and that with which governance
         // began is what every gateway is called by.
-        let is_vouched = known.is_some()
+        let is_vouched = beside.is_some()
             || there_now.is_some()
             || written_down.is_some_and(|head| head.n == checked.head.n && head.hash != checked.manifest.instance);
         if demanded && !is_vouched {
@@ -283,9 +292,17 @@ fn keep_newer_log(
         return Ok((fate, changes));
     };
     drop(backed_up);
-    let readable = there.and_then(|there| open(restoring.config, there, Some(known)).ok());
-    let Some(current) = readable.filter(|current| current.verify_all().is_ok()) else {
-        return Ok((Fate::Lost(Lost::Newer(known)), changes));
+    let Some(there) = there else { return Ok((Fate::Lost(Lost::Newer(known)), changes)) };
+    // That it is in the store says nothing of who wrote it there.
+    let others = [Some(checked.head), beside, written_down].into_iter().flatten();
+    let current = match judge(restoring.config, [restoring.store, there], others)? {
+        Judged::Good(current) => current,
+        Judged::Unreadable => return Ok((Fate::Lost(Lost::Newer(known)), changes)),
+        Judged::Not(vouched, why) => {
+            let required = vouching.iter().any(|head| head.required);
+            let lost = Lost::NotBelieved { last: there_now.unwrap_or(known), vouched, required, why };
+            return Ok((Fate::Lost(lost), changes));
+        }
     };
     if let Some(known) = lacks(&current)? {
         return Ok((Fate::Lost(Lost::Newer(known)), changes));
@@ -298,9 +315,9 @@ fn keep_newer_log(
     }
     let n = current.n();
     drop(current);
-    let taken = there.map(|there| versions.take_from(there, true)).transpose().map_err(of)?;
+    let taken = versions.take_from(there, true).map_err(of)?;
     versions.close().map_err(of)?;
-    Ok((Fate::NewerKept(n), taken.is_some_and(|taken| taken.changes)))
+    Ok((Fate::NewerKept(n), taken.changes))
 }
 
 enum Accepted {
@@ -327,8 +344,9 @@ fn accept(
     (revoked, listed): (&RevokedKeys, bool),
 ) -> Result<Accepted, BackingUpError> {
     let n = checked.head.n;
-    let was_required = match lost {
+    let was_required = match &lost {
         Lost::Newer(head) => head.required,
+        Lost::NotBelieved { required, .. } => *required,
         Lost::Unknown => restoring.demanded,
         Lost::Revived => true,
     };
@@ -342,6 +360,13 @@ fn accept(
         Lost::Newer(head) => (
             format!("the store was at version {}, and cannot be read", head.n),
             format!("version {} ({}) is lost", head.n, head.hash),
+        ),
+        Lost::NotBelieved { last, vouched, why, .. } => (
+            format!(
+                "the log of the store that is there goes on to version {}, and what stands in it after version {vouched}, the last for which anything else vouches, is not believed ({why})",
+                last.n
+            ),
+            format!("the log up to version {} ({}) is not believed, and is lost", last.n, last.hash),
         ),
         Lost::Unknown => (
             match restoring.written_down {
@@ -387,15 +412,29 @@ fn accept(
     Ok(Accepted::Yes(format!("versions after {n} are lost, as approved: version {} is live", version.n)))
 }
 
+/// Up to which version of the restored log a gateway has told what became of recoveries. `known`: what the head file says.
+fn told_up_to(restoring: &Restoring<'_>, checked: &Checked, known: Option<Head>) -> Result<u64, BackingUpError> {
+    let restored = checked.store();
+    let held = held_by(&restored, [known, restoring.written_down()].into_iter().flatten())?;
+    let vouched = held.iter().map(|head| head.n).max().unwrap_or(checked.head.n);
+    // One that is damaged says nothing.
+    let Some(heard) = HeadFile::beside(restoring.store).heard().ok().flatten() else { return Ok(vouched) };
+    let begun = Head { n: heard.n, hash: heard.hash, required: true };
+    let is_of_it = heard.n == 0 || !held_by(&restored, [begun])?.is_empty();
+    Ok(if is_of_it { vouched.min(heard.told) } else { vouched })
+}
+
 /// Lays what is there aside, and puts the restored store in its place. A start in between finds no store, and refuses.
 fn put_in_place(
     restoring: &Restoring<'_>,
     checked: &Checked,
     revoked: &RevokedKeys,
+    known: Option<Head>,
 ) -> Result<Option<PathBuf>, BackingUpError> {
     let restored = checked.store();
     let head = head_of(&restored)?;
     let store = restoring.store;
+    let told = told_up_to(restoring, checked, known)?;
     let beside = |suffix: &str| {
         let mut name = store.as_os_str().to_owned();
         name.push(suffix);
@@ -426,6 +465,10 @@ fn put_in_place(
     // That it is the restored one is on the disk before anything says so.
     portcullis_durable::sync_folder_of(store).map_err(|error| BackingUpError::io(store)(error.into_source()))?;
     if head.n > 0 {
+        // The head file vouches for all of it from now on, and nobody has heard of what nothing vouched for before.
+        if told < head.n {
+            HeadFile::beside(store).tell_recoveries_since(told)?;
+        }
         HeadFile::beside(store).write(head)?;
     }
     if let Some(feeds) = restoring.feeds {
