@@ -85,6 +85,12 @@ fn nobody_waits_for_whoever_verifies_and_what_was_not_compared_is_said() {
     assert_eq!(verified(live, 20).unwrap(), all);
     let left = "; 2 of them, up to version 2, were not compared again, since it took longer than 0 seconds";
     assert_eq!(verified(live, 0).unwrap(), format!("{all}{left}"));
+    let damaged = place.folder.path().join("state.db.recovery");
+    std::fs::write(&damaged, "something else").unwrap();
+    let remark = format!("{all}; {} is not what this program writes: the delay", damaged.display());
+    let said = verified(live, 20).unwrap();
+    assert!(said.starts_with(&remark), "{said}");
+    std::fs::remove_file(&damaged).unwrap();
     let other = live.map(|live| Anchor { hash: Hash::of(b"other"), ..live });
     assert!(verified(other, 20).unwrap_err().contains("the store was changed meanwhile"));
     drop(held);
