@@ -237,3 +237,21 @@ fn a_list_of_revoked_keys_that_is_damaged_is_mended_by_a_backup() {
     assert!(list.lines().any(|line| line.contains("ben") && line.contains("revoked")), "{list}");
     assert_eq!(status(&site.start(), &key), 200);
 }
+
+/// Whether the head file says how far the log had come or is gone, and whatever is accepted.
+#[test]
+fn a_backup_of_another_gateway_takes_the_place_of_no_store_that_is_there() {
+    let upstream = Upstream::start();
+    let (site, ..) = governed(&upstream);
+    let (other, ..) = governed(&upstream);
+    let archive = backup(&other, "other.backup").display().to_string();
+    for gone in [false, true] {
+        if gone {
+            remove(&site, &["state.db.head"]);
+        }
+        for accept in [&[][..], &["--accept-rollback"]] {
+            let refusal = refused(&site, &[&["backup", "restore", &archive][..], accept].concat(), 5);
+            assert!(refusal.contains("the backup is of another gateway"), "{gone}: {refusal}");
+        }
+    }
+}

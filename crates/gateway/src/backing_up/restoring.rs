@@ -293,9 +293,10 @@ fn keep_newer_log(
     };
     drop(backed_up);
     let Some(there) = there else { return Ok((Fate::Lost(Lost::Newer(known)), changes)) };
-    // That it is in the store says nothing of who wrote it there.
-    let others = [Some(checked.head), beside, written_down].into_iter().flatten();
-    let current = match judge(restoring.config, [restoring.store, there], others)? {
+    let knows = checked.head.n == 0 || held_by(there, [checked.head]).is_ok_and(|held| !held.is_empty());
+    // That it is in the store says nothing of who wrote it there. Of another gateway nothing is kept, whatever it is.
+    let others = if knows { [Some(checked.head), beside, written_down] } else { [Some(known), None, None] };
+    let current = match judge(restoring.config, [restoring.store, there], others.into_iter().flatten())? {
         Judged::Good(current) => current,
         Judged::Unreadable => return Ok((Fate::Lost(Lost::Newer(known)), changes)),
         Judged::Not(vouched, why) => {
@@ -307,8 +308,7 @@ fn keep_newer_log(
     if let Some(known) = lacks(&current)? {
         return Ok((Fate::Lost(Lost::Newer(known)), changes));
     }
-    let knows = current.version(checked.head.n).is_ok_and(|version| version.hash() == checked.head.hash);
-    if !(knows || checked.head.n == 0) {
+    if !knows {
         return Err(BackingUpError::Refused(
             "the backup is of another gateway: its log and that of the store have gone different ways".to_owned(),
         ));
