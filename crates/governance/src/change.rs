@@ -58,6 +58,21 @@ impl Kind {
         Self::Undo,
     ];
 
+    /// Whether a version of it may come into force step by step.
+    pub const fn can_take_steps(self) -> bool {
+        match self {
+            Self::Change | Self::Rollback | Self::Undo => true,
+            Self::Feed
+            | Self::Calibration
+            | Self::BreakGlass
+            | Self::Keys
+            | Self::Revert
+            | Self::Recovery
+            | Self::Recovered
+            | Self::Veto => false,
+        }
+    }
+
     /// The word for it.
     pub const fn as_str(self) -> &'static str {
         match self {

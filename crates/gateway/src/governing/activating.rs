@@ -177,20 +177,9 @@ impl Governing {
     /// The steps by which a change comes into force: none for one that changes no answer, for approvers, and for what only takes refusals back: steps are there
     /// to see whom a version turns away, and whoever is locked out does not wait for them.
     fn steps_of(&self, change: &Change, before: &Content) -> Result<Stages, String> {
-        let is_staged = match change.kind {
-            Kind::Change => change.base_n > 0 && change.class != Class::Neutral,
-            Kind::Rollback | Kind::Undo => {
-                change.base_n > 0 && !matches!(change.class, Class::Neutral | Class::Loosens)
-            }
-            Kind::Feed
-            | Kind::Calibration
-            | Kind::BreakGlass
-            | Kind::Keys
-            | Kind::Revert
-            | Kind::Recovery
-            | Kind::Recovered
-            | Kind::Veto => false,
-        };
+        let only_takes_back = change.kind != Kind::Change && change.class == Class::Loosens;
+        let is_staged =
+            change.kind.can_take_steps() && change.base_n > 0 && change.class != Class::Neutral && !only_takes_back;
         if !is_staged {
             return Ok(Stages::default());
         }

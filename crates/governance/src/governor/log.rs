@@ -456,17 +456,7 @@ fn takes_back([earlier, before]: [Option<&Version>; 2], version: &Version) -> Re
     let (Some(earlier), Some(before)) = (earlier, before) else {
         return Err("there was nothing before that it could take back".to_owned());
     };
-    let of_kind = match before.change.kind {
-        Kind::Change | Kind::Rollback | Kind::Undo => true,
-        Kind::Feed
-        | Kind::Calibration
-        | Kind::BreakGlass
-        | Kind::Keys
-        | Kind::Revert
-        | Kind::Recovery
-        | Kind::Recovered
-        | Kind::Veto => false,
-    };
+    let of_kind = before.change.kind.can_take_steps();
     let was = &earlier.change;
     let same = (change.content, change.governed, change.approvers, change.rules)
         == (was.content, was.governed, was.approvers, was.rules);

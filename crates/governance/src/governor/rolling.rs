@@ -226,17 +226,7 @@ pub(super) fn kept_of(record: &[u8], last: &Version) -> Option<Rollout> {
     if let Ok(kept) = Rollout::decode(record) {
         return Some(kept).filter(|kept| is_last((kept.n, kept.change)));
     }
-    let can_be_staged = match last.change.kind {
-        Kind::Change | Kind::Rollback | Kind::Undo => last.n > 1,
-        Kind::Feed
-        | Kind::Calibration
-        | Kind::BreakGlass
-        | Kind::Keys
-        | Kind::Revert
-        | Kind::Recovery
-        | Kind::Recovered
-        | Kind::Veto => false,
-    };
+    let can_be_staged = last.n > 1 && last.change.kind.can_take_steps();
     let may_be_its = Rollout::whose(record).is_none_or(is_last);
     (can_be_staged && may_be_its).then(|| Rollout::held(last.n, last.change.id))
 }
