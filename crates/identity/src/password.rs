@@ -151,9 +151,10 @@ impl Passwords {
                 match self.bench.ask(check, from, now) {
                     Ok(awaited) => Judged::Awaited(awaited),
                     Err(Refused::Full) => Judged::Unchecked(Unchecked::Full),
-                    Err(Refused::Locked(Locked(retry_after_s))) => {
-                        Judged::Unchecked(Unchecked::Locked { retry_after_s, attempted: Box::from(name) })
-                    }
+                    Err(Refused::Locked(Locked(retry_after_s))) => Judged::Unchecked(Unchecked::Locked {
+                        retry_after_s,
+                        attempted: Box::from(claimed(user, name)),
+                    }),
                 }
             }
         }
@@ -173,7 +174,8 @@ impl Passwords {
     fn right(&self, user: Option<&User>, key: CacheKey, name: &str, now: Timestamp) -> Judged {
         // The decoy has no password; were one found, it would be nobody's.
         let Some(user) = user else { return Judged::Rejected(self.wrong(None, name)) };
-        let reject = |refusal: Refusal| Judged::Rejected(Rejection::new(refusal.by(Some(&user.provider)), Some(name)));
+        let reject =
+            |refusal: Refusal| Judged::Rejected(Rejection::new(refusal.by(Some(&user.provider)), Some(&user.id)));
         if user.disabled {
             return reject(Refusal::new(Kind::Revoked, "the user is disabled"));
         }
@@ -191,8 +193,13 @@ impl Passwords {
     fn wrong(&self, user: Option<&User>, name: &str) -> Rejection {
         let provider = user.map(|user| &*user.provider);
         // The same words for both; the provider is for the operator's event, which says no more than the file does.
-        Rejection::new(Refusal::invalid("unknown user or wrong password").by(provider), Some(name))
+        Rejection::new(Refusal::invalid("unknown user or wrong password").by(provider), Some(claimed(user, name)))
     }
+}
+
+/// Whom a name claims to be: the principal as events and risk know it, with its provider's prefix, where there is one of that name.
+fn claimed<'n>(user: Option<&'n User>, name: &'n str) -> &'n str {
+    user.map_or(name, |user| &user.id)
 }
 
 impl User {

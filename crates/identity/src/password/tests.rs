@@ -46,7 +46,11 @@ struct Site {
 
 impl Site {
     fn new(users: Vec<UserRecord>) -> Self {
-        let mut site = Self::idle(users);
+        Self::of(settings(users))
+    }
+
+    fn of(settings: Settings) -> Self {
+        let mut site = Self { authenticator: Authenticator::new(settings).unwrap(), thread: None };
         let bench = Arc::clone(site.bench());
         site.thread = Some(thread::spawn(move || bench.work()));
         site
@@ -135,6 +139,23 @@ fn unknown_user_and_wrong_password_are_told_alike_and_cost_alike() {
     let passwords = Passwords::new(&settings(vec![user("alice", "correct horse")]));
     assert_eq!(passwords.decoy.cost(), passwords.users["alice"].hash.cost());
     assert_eq!(Passwords::new(&settings(Vec::new())).decoy.cost(), passwords.decoy.cost());
+}
+
+/// Risk counts failures by it, and looks them up by the principal that is verified.
+#[test]
+fn who_is_claimed_is_called_as_the_principal_is() {
+    let mut settings = settings(vec![user("alice", "correct horse")]);
+    settings.password[0].prefix = "local:".to_owned();
+    let site = Site::of(settings);
+    let Identity::Verified(alice) = site.ask("alice", "correct horse", NOW) else { panic!("she is verified") };
+    for _ in 0..5 {
+        let Identity::Rejected(wrong) = site.ask("alice", "wrong horse", NOW) else { panic!("it is wrong") };
+        assert_eq!(wrong.attempted.as_deref(), Some(&*alice.id));
+    }
+    let Identity::Unchecked(locked) = site.ask("alice", "wrong horse", NOW) else { panic!("five failed") };
+    assert!(matches!(&locked, Unchecked::Locked { attempted, .. } if *attempted == alice.id), "{locked:?}");
+    let Identity::Rejected(nobody) = site.ask("nobody", "wrong horse", NOW) else { panic!("there is none") };
+    assert_eq!(nobody.attempted.as_deref(), Some("nobody"));
 }
 
 #[test]

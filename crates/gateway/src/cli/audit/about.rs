@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use portcullis_config::{Loaded, ProcessEnvironment, load};
+use portcullis_policy::Spelling;
 
 use crate::answers::terminal::safe;
 use crate::auditing::Facts;
@@ -13,9 +14,35 @@ use crate::exit::Exit;
 /// Principals that are named where the one that is asked about is not known.
 const NAMED: usize = 10;
 
+/// One principal, as ids are compared here.
+#[derive(Debug)]
+pub(super) struct About {
+    name: String,
+    spelling: Spelling,
+}
+
+impl About {
+    /// However it is typed. Of a gateway elsewhere, and where the files cannot be read, exactly so.
+    pub(super) fn typed(global: &Global, principal: &str) -> Self {
+        Self::new(principal, files(global).map(|loaded| loaded.identity.spelling()).unwrap_or_default())
+    }
+
+    fn new(principal: &str, spelling: Spelling) -> Self {
+        Self { name: spelling.name(principal).into_owned(), spelling }
+    }
+
+    pub(super) fn is(&self, principal: &str) -> bool {
+        *self.spelling.name(principal) == self.name
+    }
+}
+
+fn files(global: &Global) -> Option<Loaded> {
+    global.admin.is_none().then(|| load(&global.config, &ProcessEnvironment).ok()).flatten()
+}
+
 /// Refuses what is no principal, and one whom neither the policy nor a source of identity of this machine's files knows. Of a gateway elsewhere the form alone
 /// is looked at, and so it is where the files cannot be read.
-pub(super) fn known(global: &Global, principal: &str) -> Result<(), Exit> {
+pub(super) fn known(global: &Global, principal: &str) -> Result<About, Exit> {
     let kinds = ["user", "service", "certificate", "group"];
     if !principal.split_once(':').is_some_and(|(kind, id)| kinds.contains(&kind) && !id.is_empty()) {
         let message = format!(
@@ -25,13 +52,11 @@ pub(super) fn known(global: &Global, principal: &str) -> Result<(), Exit> {
         fail(global, &message);
         return Err(Exit::Usage);
     }
-    let Some(mut loaded) = global.admin.is_none().then(|| load(&global.config, &ProcessEnvironment).ok()).flatten()
-    else {
-        return Ok(());
-    };
-    let (names, is_open) = of(&mut loaded, principal);
-    if is_open || names.contains(principal) {
-        return Ok(());
+    let Some(mut loaded) = files(global) else { return Ok(About::new(principal, Spelling::default())) };
+    let about = About::new(principal, loaded.identity.spelling());
+    let (names, is_open) = of(&mut loaded, &about.name);
+    if is_open || names.iter().any(|name| about.is(name)) {
+        return Ok(about);
     }
     let mut shown: Vec<String> = names.iter().take(NAMED).map(|name| safe(name)).collect();
     if names.len() > NAMED {
@@ -64,4 +89,25 @@ fn of(loaded: &mut Loaded, principal: &str) -> (BTreeSet<String>, bool) {
             || facts.known.open.iter().any(|(open, prefix)| open.as_str() == kind && id.starts_with(prefix.as_str()))
     });
     (names, is_open)
+}
+
+#[cfg(test)]
+mod tests {
+    use portcullis_policy::PrincipalKind;
+
+    use super::*;
+
+    #[test]
+    fn whom_a_directory_knows_is_asked_about_however_it_is_typed() {
+        let spelling = Spelling::new([(PrincipalKind::User, "corp:", true), (PrincipalKind::User, "", false)]);
+        for (typed, name, is) in [
+            ("user:corp:Alice", "user:corp:alice", true),
+            ("user:corp:alice", "user:corp:ALICE", true),
+            ("user:Alice", "user:alice", false),
+            ("user:alice", "user:alice", true),
+            ("group:Staff", "group:staff", false),
+        ] {
+            assert_eq!(About::new(typed, spelling.clone()).is(name), is, "{typed} {name}");
+        }
+    }
 }

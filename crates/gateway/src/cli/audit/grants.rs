@@ -9,7 +9,7 @@ use portcullis_insight::audit::{Finding, Report, Severity, Suppression, Usage, d
 use portcullis_store::AuditBook;
 use serde_json::json;
 
-use super::about;
+use super::about::{self, About};
 use crate::answers::table::table;
 use crate::answers::terminal::safe;
 use crate::auditing::{
@@ -136,9 +136,7 @@ fn book(global: &Global) -> Result<Option<AuditBook>, Exit> {
 }
 
 fn make(global: &Global, args: &AuditRunArgs) -> Result<Exit, Exit> {
-    if let Some(principal) = &args.shown.principal {
-        about::known(global, principal)?;
-    }
+    let about = args.shown.principal.as_deref().map(|principal| about::known(global, principal)).transpose()?;
     let asked = match args.offline {
         true => None,
         false => ask_where_there_is_a_channel(global, &AuditWanted::run())?,
@@ -147,7 +145,7 @@ fn make(global: &Global, args: &AuditRunArgs) -> Result<Exit, Exit> {
         Some(answer) => report_in(global, answer)?,
         None => offline(global, None)?.0,
     };
-    Ok(told(global, report, &args.shown))
+    Ok(told(global, report, about.as_ref(), &args.shown))
 }
 
 /// Looks at the files and the store, and makes what is wanted a change.
@@ -214,15 +212,16 @@ pub(super) fn report_in(global: &Global, answer: AuditAnswer) -> Result<Report, 
 }
 
 fn show(global: &Global, args: &AuditShowArgs) -> Result<Exit, Exit> {
+    let about = args.shown.principal.as_deref().map(|principal| About::typed(global, principal));
     let answer = ask_or_read(global, &AuditWanted::Show { run: args.run.clone() }, args.offline)?;
-    Ok(told(global, report_in(global, answer)?, &args.shown))
+    Ok(told(global, report_in(global, answer)?, about.as_ref(), &args.shown))
 }
 
-/// Writes a report, and says by the exit code whether something is bad enough.
-fn told(global: &Global, mut report: Report, args: &ReportArgs) -> Exit {
+/// Writes a report, of findings about one principal alone where there is one, and says by the exit code whether something is bad enough.
+fn told(global: &Global, mut report: Report, about: Option<&About>, args: &ReportArgs) -> Exit {
     let is_wanted = |finding: &Finding| {
         let kind = args.only.is_empty() || args.only.iter().any(|kind| kind.id() == finding.id);
-        let principal = args.principal.as_ref().is_none_or(|wanted| finding.principal.as_ref() == Some(wanted));
+        let principal = about.is_none_or(|about| finding.principal.as_deref().is_some_and(|name| about.is(name)));
         kind && principal
     };
     report.findings.retain(is_wanted);
