@@ -13,6 +13,9 @@ pub(crate) enum Runner {
     Nextest,
 }
 
+/// The most tests that are named of those that passed at another try.
+const NAMED: usize = 50;
+
 /// How many tests passed, failed and were skipped, over all summaries read.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
@@ -22,6 +25,10 @@ pub(crate) struct Tally {
     pub(crate) failed: u64,
     /// Tests that are there but were not run.
     pub(crate) skipped: u64,
+    /// Tests among those that passed that failed at the first try.
+    pub(crate) again: u64,
+    /// Which these are, as the runner names them; the first [`NAMED`].
+    pub(crate) named: Vec<String>,
 }
 
 impl Tally {
@@ -39,7 +46,11 @@ impl Tally {
             }
             Runner::Nextest => {
                 if let Some((_, counts)) = line.strip_prefix("Summary [").and_then(|rest| rest.split_once(" run: ")) {
+                    self.again += flaky(counts);
                     self.add(counts.split(','));
+                } else if let Some(name) = flaky_name(line).filter(|name| !self.named.iter().any(|known| known == name))
+                {
+                    self.named.extend((self.named.len() < NAMED).then(|| name.to_owned()));
                 }
             }
         }
@@ -61,11 +72,36 @@ impl Tally {
     }
 }
 
+/// How many tests failed and then passed, of `11 passed (1 slow, 2 flaky), 1 failed`.
+fn flaky(counts: &str) -> u64 {
+    let said = counts.split_once('(').and_then(|(_, rest)| rest.split_once(')')).map_or("", |(said, _)| said);
+    let number = said.split(", ").find_map(|each| each.strip_suffix(" flaky"));
+    number.and_then(|number| number.parse().ok()).unwrap_or(0)
+}
+
+/// The test of `FLAKY 2/2 [   0.5s] (3/9) program name`.
+fn flaky_name(line: &str) -> Option<&str> {
+    let (_, rest) = line.strip_prefix("FLAKY ")?.split_once(']')?;
+    let rest = rest.trim_start();
+    Some(match rest.strip_prefix('(').and_then(|counted| counted.split_once(") ")) {
+        Some((_, name)) => name.trim_start(),
+        None => rest,
+    })
+}
+
 impl fmt::Display for Tally {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{} passed, {} failed", self.passed, self.failed)?;
         if self.skipped > 0 {
             write!(formatter, ", {} skipped", self.skipped)?;
+        }
+        if self.again > 0 {
+            write!(
+                formatter,
+                "; {} of them passed at the second try only, and what made them fail is to be found:",
+                self.again
+            )?;
+            self.named.iter().try_for_each(|name| write!(formatter, "\n  {name}"))?;
         }
         Ok(())
     }
@@ -95,7 +131,24 @@ mod tests {
             "  Summary [ 61.000s] 5 tests run: 2 passed, 1 failed, 1 exec failed, 1 timed out, 0 skipped",
             "2 passed, 3 failed",
         );
+        check("     Summary [   0.012s] 9 tests run: 9 passed (1 slow), 0 skipped", "9 passed, 0 failed");
         check("     Summary [   0.9s] 3/5 tests run: 2 passed, 1 failed, 0 skipped", "2 passed, 1 failed");
+    }
+
+    #[test]
+    fn what_passed_at_the_second_try_is_named_once() {
+        check(
+            Runner::Nextest,
+            &[
+                "  TRY 1 FAIL [   0.5s] (1/9) portcullis::end_to_end nginx::a",
+                "   FLAKY 2/2 [   0.5s] (2/9) portcullis::end_to_end nginx::a",
+                "     Summary [   0.9s] 9 tests run: 9 passed (1 slow, 2 flaky), 1 skipped",
+                "   FLAKY 2/2 [   0.5s] (2/9) portcullis::end_to_end nginx::a",
+                "   FLAKY 2/2 [   0.5s] portcullis::end_to_end nginx::b",
+            ],
+            "9 passed, 0 failed, 1 skipped; 2 of them passed at the second try only, and what made them fail is to be found:\n  \
+             portcullis::end_to_end nginx::a\n  portcullis::end_to_end nginx::b",
+        );
     }
 
     #[test]
