@@ -286,6 +286,7 @@ fn permits_are_recorded_for_who_asks_for_them_and_stand_outside_of_the_chain() {
     site.add("[[route]]\nname = \"own\"\nhosts = [\"own.test\"]\nredirect = { to = \"https://elsewhere.test/\" }\n");
     site.add("[event]\npermits = { sample = \"100%\", routes = [\"app\", \"own\"] }\n");
     site.add("[[sink]]\nname = \"traffic\"\nkind = \"file\"\npath = \"traffic.jsonl\"\nkinds = [\"access.allowed\"]\n");
+    site.add("[[sink]]\nname = \"both\"\nkind = \"file\"\npath = \"both.jsonl\"\nkinds = [\"access.*\", \"gateway.*\", \"policy.*\"]\n");
     let key = site.key("alice", "user:alice", "");
     site.policy(&[AUTHENTICATED, NO_BANS].concat());
     let mut gateway = site.start();
@@ -322,6 +323,12 @@ fn permits_are_recorded_for_who_asks_for_them_and_stand_outside_of_the_chain() {
     let file = gateway.events.path().display().to_string();
     let verified = gateway.site.run(&["audit", "verify", &file]);
     assert_eq!(verified.status.code(), Some(0), "{verified:?}");
+    // Nor does a file that has them among the others look as if somebody had added them.
+    let both = std::fs::read_to_string(gateway.site.path("both.jsonl")).unwrap();
+    assert_eq!(both.matches("\"access.allowed\"").count(), 5, "{both}");
+    let verified = gateway.site.run(&["audit", "verify", &gateway.site.path("both.jsonl").display().to_string()]);
+    assert_eq!(verified.status.code(), Some(0), "{verified:?}");
+    assert!(verified.stdout.contains("5 records of permits stand in no chain"), "{verified:?}");
 }
 
 #[test]

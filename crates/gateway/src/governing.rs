@@ -23,6 +23,7 @@ mod merging;
 mod moments;
 mod noticing;
 mod places;
+mod power_told;
 mod reading;
 mod recovering;
 mod rolling;

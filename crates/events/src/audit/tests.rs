@@ -49,6 +49,45 @@ fn problems(text: &[u8]) -> Vec<(u64, Problem)> {
     audit_of(&[text]).findings.into_iter().map(|finding| (finding.line, finding.problem)).collect()
 }
 
+/// A record of a permit, as the recorder writes it.
+fn permit() -> Vec<u8> {
+    let mut event = Event::new(EventKind::AccessAllowed, Uuid::now_v7(), Timestamp::UNIX_EPOCH);
+    event.message = Some("\"integrity\":null}".to_owned());
+    let mut line = Vec::new();
+    append_json(&mut line, &event).unwrap();
+    line
+}
+
+#[test]
+fn records_of_permits_are_counted_apart_and_break_no_chain() {
+    let lines = lines(3);
+    let text = [permit(), lines[0].clone(), permit(), lines[1].clone(), lines[2].clone(), permit()].concat();
+    let audit = audit_of(&[&text]);
+    assert_eq!((audit.events, audit.permits, &*audit.findings, audit.last_seq), (3, 3, &[][..], Some(3)));
+    let alone = audit_of(&[&permit()]);
+    assert_eq!((alone.events, alone.permits, &*alone.findings), (0, 1, &[][..]));
+}
+
+#[test]
+fn what_is_no_whole_record_of_a_permit_is_found() {
+    let whole = String::from_utf8(permit()).unwrap();
+    let (before, sealed) = (whole.trim_end(), lines(3));
+    for changed in [
+        before.replace("access.allowed", "access.denied"),
+        before.replace("\"seq\":0,", "\"seq\":4,"),
+        before.replace("\"seq\":0,", "\"seq\":0"),
+        before.replace("\"integrity\":null}", "\"integrity\":null"),
+        before.get(40..).unwrap().to_owned(),
+    ] {
+        assert_ne!(changed, before);
+        let text = [&*sealed[0], changed.as_bytes(), b"\n", &sealed[1]].concat();
+        assert_eq!(problems(&text), [(2, Problem::Unsealed)], "{changed}");
+    }
+    // An event that was made a permit is missed where it stood.
+    let hidden = [sealed[0].clone(), permit(), sealed[2].clone()].concat();
+    assert!(!problems(&hidden).is_empty());
+}
+
 #[test]
 fn an_untouched_file_is_whole() {
     let lines = lines(5);

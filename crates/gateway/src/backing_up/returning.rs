@@ -55,7 +55,7 @@ fn compared(lines: &mut Vec<String>, [now, then]: [&Loaded; 2], backup: &Content
         class.as_str()
     ));
     lines.extend(keys_that_count_again(now, then));
-    lines.extend(effects_in_words(&now.policy, &then.policy, Timestamp::now()));
+    lines.extend(effects_in_words(now, then, Timestamp::now()));
     let disk = content_of(now);
     let mut room = MOST;
     let names: BTreeSet<&String> = disk.files.keys().chain(backup.files.keys()).collect();

@@ -135,8 +135,12 @@ fn show(audit: &Audit) {
             audit.unsigned.events
         ));
     }
+    if audit.permits > 0 {
+        answer(&format!("{} records of permits stand in no chain: nothing vouches for them", audit.permits));
+    }
     let problems = audit.findings.len() as u64 + audit.more_findings;
     match (audit.events, problems) {
+        (0, 0) if audit.permits > 0 => answer("there is no other event"),
         (0, 0) => answer("there is no event"),
         (events, 0) => answer(&format!("{events} events, one after the other, as they were written")),
         (events, problems) => answer(&format!("{events} events as they were written, {problems} problems")),
@@ -209,6 +213,7 @@ fn to_json(audit: &Audit, is_whole: bool) -> Value {
     json!({
         "whole": is_whole,
         "events": audit.events,
+        "permits": audit.permits,
         "findings": audit.findings.iter().map(finding).collect::<Vec<_>>(),
         "more_findings": audit.more_findings,
         "beginnings": audit.beginnings.iter().map(beginning).collect::<Vec<_>>(),

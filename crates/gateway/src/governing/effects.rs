@@ -4,15 +4,29 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
+use portcullis_config::Loaded;
 use portcullis_policy::{ChangedClass, ChangedPlace, DiffBounds, Effect, Policy, compare};
+
+use super::power_told;
 
 /// Kinds of requests that are named; of more it is said how many there are.
 const NAMED: usize = 20;
 /// Callers and places that are named of one kind.
 const EACH: usize = 8;
 
-/// What of the answers to all requests changes, those that let somebody in first: before all who could do nothing before.
-pub(crate) fn in_words(before: &Policy, after: &Policy, now: Timestamp) -> Vec<String> {
+/// What a change does: to the answers to all requests, those that let somebody in first, before all who could do nothing before; and to power that is had
+/// for a time.
+pub(crate) fn in_words(before: &Loaded, after: &Loaded, now: Timestamp) -> Vec<String> {
+    let mut lines = answers(&before.policy, &after.policy, now);
+    lines.extend(power_told::activations(&before.policy, &after.policy));
+    lines.extend(power_told::break_glass(before.break_glass.as_ref(), after.break_glass.as_ref()));
+    if lines.is_empty() {
+        lines.push("every request is answered alike by the policy".to_owned());
+    }
+    lines
+}
+
+fn answers(before: &Policy, after: &Policy, now: Timestamp) -> Vec<String> {
     let diff = compare(before, after, now, &DiffBounds::default());
     let rank = |class: &&ChangedClass| match class.effect() {
         Effect::Loosens => 0,
@@ -34,9 +48,6 @@ pub(crate) fn in_words(before: &Policy, after: &Policy, now: Timestamp) -> Vec<S
         ));
     }
     lines.extend(diff.incomplete.iter().map(|why| format!("not all of it was compared: {why}")));
-    if lines.is_empty() {
-        lines.push("every request is answered alike by the policy".to_owned());
-    }
     lines
 }
 
@@ -148,12 +159,12 @@ mod tests {
         let staff: Vec<String> = (10..41).map(|number| format!("user:a{number}")).collect();
         let all: Vec<String> = staff.iter().cloned().chain(["user:mallory".to_owned()]).collect();
         let root = ["user:root".to_owned()];
-        let lines = in_words(&policy(&staff, &root), &policy(&staff, &all), Timestamp::UNIX_EPOCH);
+        let lines = answers(&policy(&staff, &root), &policy(&staff, &all), Timestamp::UNIX_EPOCH);
         assert!(lines[0].starts_with("GETS FURTHER: user:mallory, user:a10, "), "{lines:#?}");
         assert!(lines[0].contains("user:a16, and 24 more; on "), "{lines:#?}");
         assert!(lines.iter().any(|line| line.contains("`portcullis policy diff BEFORE AFTER`")), "{lines:#?}");
         // Where all are named nothing is left to be seen.
-        let few = in_words(&policy(&staff, &root), &policy(&staff, &staff[..2]), Timestamp::UNIX_EPOCH);
+        let few = answers(&policy(&staff, &root), &policy(&staff, &staff[..2]), Timestamp::UNIX_EPOCH);
         assert!(!few.iter().any(|line| line.contains("BEFORE AFTER")), "{few:#?}");
     }
 }

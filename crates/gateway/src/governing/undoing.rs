@@ -222,7 +222,7 @@ impl Governing {
         let read = |content| load_sealed(&self.config, content).map_err(|report| in_a_line(&report));
         match (read(live), read(content)) {
             (Ok(before), Ok(after)) => {
-                let mut lines = effects_in_words(&before.policy, &after.policy, now);
+                let mut lines = effects_in_words(&before, &after, now);
                 if before.governed.gateway != after.governed.gateway {
                     lines.push(
                         "the gateway's own tables change, too: who is known, and where requests go, was not compared"

@@ -27,7 +27,7 @@ pub(super) fn of(config: &Path, request: &Request) -> Found {
     let read = |content| load_sealed(config, content).map_err(|report| report.summary_line());
     match (read(&base.content), read(&request.content)) {
         (Ok(before), Ok(after)) => {
-            let mut lines = effects_in_words(&before.policy, &after.policy, Timestamp::now());
+            let mut lines = effects_in_words(&before, &after, Timestamp::now());
             if before.governed.gateway != after.governed.gateway {
                 lines.push("the gateway's own tables change, too: who is known, and where requests go, is in the lines below alone".to_owned());
             }
@@ -79,6 +79,10 @@ mod tests {
 
     /// A request that says of itself what it does.
     fn request(before: &str, after: &str, class: Class) -> Request {
+        between(content(before), content(after), class)
+    }
+
+    fn between(before: Content, after: Content, class: Class) -> Request {
         let change = |content: &Content| Change {
             id: portcullis_governance::ChangeId([1; 16]),
             kind: Kind::Change,
@@ -98,7 +102,6 @@ mod tests {
             expires: 1,
             recovers: Hash::NONE,
         };
-        let (before, after) = (content(before), content(after));
         let version = Version {
             n: 1,
             prev: Hash::NONE,
@@ -134,5 +137,33 @@ mod tests {
         let found = of(&config, &odd);
         assert!(found.lines[0].contains("could not be worked out on this machine") && found.class.is_none());
         assert_eq!(of(&config, &request("alice", "alice", Class::Neutral)).lines, ["no file changes"]);
+    }
+
+    /// No answer to a request shows it, and it is what an approver must not miss.
+    #[test]
+    fn whoever_signs_is_told_what_becomes_easier_to_get_for_a_time() {
+        let away = tempfile::tempdir().unwrap();
+        let config = away.path().join("portcullis.toml");
+        let with = |more: &str| {
+            let mut content = content("alice");
+            if let Some(policy) = content.files.get_mut("policy.toml") {
+                policy.extend_from_slice(more.as_bytes());
+            }
+            content
+        };
+        let check = |before: &str, after: &str, said: &str| {
+            let found = of(&config, &between(with(before), with(after), Class::Loosens));
+            assert_eq!((found.lines, found.class), (vec![said.to_owned()], Some(Class::Loosens)));
+        };
+        check(
+            "activation = { max = \"1h\" }\n",
+            "activation = { max = \"8h\" }\n",
+            "ACTIVATING a: for at most 8h at once, before 1h",
+        );
+        check(
+            "",
+            "[break_glass]\nroles = [\"r\"]\nscope = \"*\"\nmax = \"1h\"\n",
+            "BREAKING GLASS gives r on every route for at most 1h, by codes alone",
+        );
     }
 }
