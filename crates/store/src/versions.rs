@@ -321,10 +321,11 @@ fn forget_ended(transaction: &Connection) -> rusqlite::Result<()> {
     )?;
     transaction.execute("DELETE FROM approval WHERE change NOT IN (SELECT id FROM change)", [])?;
     transaction.execute(
-        "DELETE FROM blob WHERE hash NOT IN (SELECT content FROM version UNION SELECT approvers FROM version \
+        "WITH again AS (SELECT content, approvers, impact FROM change WHERE state = 4 ORDER BY place DESC LIMIT ?1) \
+         DELETE FROM blob WHERE hash NOT IN (SELECT content FROM version UNION SELECT approvers FROM version \
          UNION SELECT impact FROM version UNION SELECT content FROM change WHERE state = 0 \
-         UNION SELECT content FROM (SELECT content FROM change WHERE state = 4 ORDER BY place DESC LIMIT ?1) \
-         UNION SELECT approvers FROM change WHERE state = 0 UNION SELECT impact FROM change WHERE state = 0)",
+         UNION SELECT approvers FROM change WHERE state = 0 UNION SELECT impact FROM change WHERE state = 0 \
+         UNION SELECT content FROM again UNION SELECT approvers FROM again UNION SELECT impact FROM again)",
         [AGAIN],
     )?;
     Ok(())

@@ -313,12 +313,13 @@ impl Governor {
                 Some(Base { version, content, approvers })
             }
         };
+        let id = change.id.short();
         Ok(Request {
             instance: self.instance(),
-            content: self.content_of_change(&change)?,
+            content: still_kept(self.content_of_change(&change), &id)?,
             base,
-            approvers: self.set_meant(&change)?,
-            impact: self.impact_of(&change)?,
+            approvers: still_kept(self.set_meant(&change), &id)?,
+            impact: still_kept(self.impact_of(&change), &id)?,
             change,
         })
     }
@@ -375,6 +376,16 @@ impl Governor {
     pub fn into_parts(self) -> (Box<dyn Ledger + Send>, Box<dyn HeadPlace + Send>) {
         (self.ledger, self.head)
     }
+}
+
+/// A part of a change, or whose it was: of what ended long ago not all is kept.
+fn still_kept<T>(part: Result<T, GovernanceError>, id: &str) -> Result<T, GovernanceError> {
+    part.map_err(|error| match error {
+        GovernanceError::Unknown(what) => GovernanceError::Unknown(format!(
+            "{what} any more, which change {id} is of: of changes that ended, files are kept of those that became live, and of the last that were overtaken"
+        )),
+        other => other,
+    })
 }
 
 /// What a log was read with.

@@ -238,6 +238,25 @@ fn a_rollout_that_is_over_does_not_come_back_with_an_older_store_of_the_same_log
 }
 
 #[test]
+fn what_was_overtaken_is_kept_with_all_that_was_to_be_signed() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut governor = governor(&folder.path().join("portcullis.db"));
+    note(&mut governor, wish("one")).unwrap();
+    let left = governor.propose(&Wish { impact: b"{}".to_vec(), ..wish("left") }, now()).unwrap();
+    let rejected = governor.propose(&Wish { impact: b"[]".to_vec(), ..wish("rejected") }, now()).unwrap();
+    governor.reject(rejected.id, now()).unwrap();
+    note(&mut governor, wish("two")).unwrap();
+    assert_eq!(governor.proposal(left.id, now()).unwrap().state, ChangeState::Overtaken);
+    governor.propose(&wish("next"), now()).unwrap();
+    assert_eq!(governor.request(left).unwrap().impact, b"{}");
+    let said = governor.request(rejected).unwrap_err().to_string();
+    assert!(
+        said.contains(" any more, which change ") && said.contains("of changes that ended, files are kept"),
+        "{said}"
+    );
+}
+
+#[test]
 fn what_ended_long_ago_goes_and_what_was_live_stays() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("portcullis.db");
