@@ -77,7 +77,9 @@ pub use feeds::{
 pub use insight::{PolicyText, Previewed, Spike, Spikes};
 pub use native::NativeEvent;
 pub use policies::{DiffWanted, PolicyDiffered, PolicySide, ReplayDone, ReplayWanted};
-pub use questions::{Allowed, Explained, ListQuestion, Listed, PolicyInForce, PolicyQuestion, SupposedRisk, Verdict};
+pub use questions::{
+    Allowed, Explained, ListQuestion, Listed, PolicyInForce, PolicyQuestion, SupposedFacts, SupposedRisk, Verdict,
+};
 pub use risk::{Calibration, CalibrationId, Calibrations, Habit, PastLogin, PastLogins, Profile, ProfilePlace};
 pub use sessions::{Session, Sessions, WhichSessions};
 pub use status::{

@@ -4,7 +4,7 @@
 //! changes or signs something is left out of these answers: the files of a version, which may hold hashes of passwords, and what an approver signs.
 
 use crate::access::Access;
-use crate::api::{DiffWanted, ListQuestion, PolicyQuestion, PolicySide, SupposedRisk};
+use crate::api::{DiffWanted, ListQuestion, PolicyQuestion, PolicySide, SupposedFacts, SupposedRisk};
 use crate::audit::AuditWanted;
 use crate::backup::BackupWanted;
 use crate::govern::Governed;
@@ -171,25 +171,23 @@ fn asked(path: &str, given: &Parameters) -> Result<Question, String> {
 
 fn supposed(given: &Parameters) -> Result<PolicyQuestion, String> {
     let facts = facts(given)?;
-    Ok(PolicyQuestion { method: given.needed_text("method")?, url: given.needed_text("url")?, ..facts.into() })
+    Ok(PolicyQuestion { method: given.needed_text("method")?, url: given.needed_text("url")?, facts })
 }
 
 fn listed(given: &Parameters) -> Result<ListQuestion, String> {
     let Page { limit, after } = given.page()?;
-    Ok(ListQuestion { limit: limit.and_then(|limit| limit.try_into().ok()), after, ..facts(given)? })
+    Ok(ListQuestion { limit: limit.and_then(|limit| limit.try_into().ok()), after, facts: facts(given)? })
 }
 
 /// What is supposed of whoever it is about.
-fn facts(given: &Parameters) -> Result<ListQuestion, String> {
+fn facts(given: &Parameters) -> Result<SupposedFacts, String> {
     let is_stated = given.text("compliant_device").is_some();
-    let risk = given.text("risk").map(|text| match &*text {
-        "low" => Ok(SupposedRisk::Low),
-        "medium" => Ok(SupposedRisk::Medium),
-        "high" => Ok(SupposedRisk::High),
-        _ => Err("the parameter `risk` is `low`, `medium` or `high`".to_owned()),
+    let risk = given.text("risk").map(|text| {
+        let named = SupposedRisk::ALL.into_iter().find(|risk| risk.as_str() == text);
+        named.ok_or_else(|| "the parameter `risk` is `low`, `medium` or `high`".to_owned())
     });
     let ip = given.text("ip").map(|text| text.parse().map_err(|_| "the parameter `ip` is an address".to_owned()));
-    Ok(ListQuestion {
+    Ok(SupposedFacts {
         principal: given.text("as"),
         groups: given.all("group"),
         roles: given.all("role"),
@@ -202,8 +200,6 @@ fn facts(given: &Parameters) -> Result<ListQuestion, String> {
         authenticated_s: given.number("authenticated_s")?,
         at: given.text("at"),
         risk: risk.transpose()?,
-        limit: None,
-        after: None,
     })
 }
 
@@ -366,9 +362,11 @@ mod tests {
         let asked = |group: &[&str]| PolicyQuestion {
             method: "GET".to_owned(),
             url: "/a b".to_owned(),
-            principal: Some("alice".to_owned()),
-            groups: group.iter().map(|name| (*name).to_owned()).collect(),
-            ..PolicyQuestion::default()
+            facts: SupposedFacts {
+                principal: Some("alice".to_owned()),
+                groups: group.iter().map(|name| (*name).to_owned()).collect(),
+                ..SupposedFacts::default()
+            },
         };
         let groups = "method=GET&url=%2Fa%20b&as=alice&group=hr&group=cn%3Dx%2Cdc%3Dy";
         check("/v1/policy/can", groups, Ok(Question::Can(Box::new(asked(&["hr", "cn=x,dc=y"])))));
@@ -387,6 +385,39 @@ mod tests {
         assert_eq!(question("/v1/backups/create", None), None, "what changes something is no question");
         assert_eq!(question("/v1/backups/drill", Some("name=x")), None, "nor what may be slow for nothing");
         assert_eq!(question("/v1/events/search", None), None, "nor what names the habits of people");
+    }
+
+    #[test]
+    fn a_question_to_the_policy_is_read_as_it_was_asked() {
+        let texts = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let all = SupposedFacts {
+            principal: Some("user:a b".to_owned()),
+            groups: texts(&["hr", "cn=x,dc=y"]),
+            roles: texts(&["reader"]),
+            activated: texts(&["night&day"]),
+            ip: Some("2001:db8::1".parse().unwrap()),
+            host: Some("a.example".to_owned()),
+            country: Some("NZ".to_owned()),
+            compliant_device: Some(false),
+            fresh_mfa: true,
+            authenticated_s: Some(9),
+            at: Some("2026-11-30T00:00:00+01:00".to_owned()),
+            risk: None,
+        };
+        let risky = SupposedRisk::ALL.map(|risk| SupposedFacts { risk: Some(risk), ..all.clone() });
+        for facts in risky.into_iter().chain([all, SupposedFacts::default()]) {
+            let wanted = PolicyQuestion { method: "GET".to_owned(), url: "/ä?x=1".to_owned(), facts: facts.clone() };
+            let target = crate::target("/v1/policy/explain", &wanted.parameters());
+            let (path, query) = target.split_once('?').unwrap();
+            let expected = Question::Explain(Box::new(wanted));
+            assert_eq!(question(path, Some(query)).unwrap(), Ok(expected), "{target}");
+            for (limit, after) in [(None, None), (Some(7), Some("billing".to_owned()))] {
+                let wanted = ListQuestion { facts: facts.clone(), limit, after };
+                let target = crate::target("/v1/policy/list", &wanted.parameters());
+                let (path, query) = target.split_once('?').unwrap_or((&target, ""));
+                assert_eq!(question(path, Some(query)).unwrap(), Ok(Question::List(Box::new(wanted))), "{target}");
+            }
+        }
     }
 
     #[test]

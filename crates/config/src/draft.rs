@@ -14,12 +14,19 @@ pub(crate) struct Draft {
 }
 
 /// Why a file was not replaced. It is as it was.
-#[derive(Debug)]
-pub(crate) enum DraftError {
+#[derive(Debug, thiserror::Error)]
+pub enum DraftError {
     /// Another change is under way, and holds this file.
+    #[error("`{0}` exists: wait for the other change, or remove it if there is none")]
     Busy(PathBuf),
     /// Reading, writing or renaming failed.
-    Io { path: PathBuf, source: std::io::Error },
+    #[error("cannot write `{path}`: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
 }
 
 impl From<DurableError> for DraftError {

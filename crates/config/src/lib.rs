@@ -37,7 +37,7 @@ mod tests;
 pub use cases::{Case, CaseFile, Expected, load_cases};
 pub use compile::mfa::MfaLoaded;
 pub use diagnostics::{Diagnostic, Diagnostics, Position, Report, Severity, SourceId, Sources, Span};
-pub use draft::{Replacement, replace_file};
+pub use draft::{DraftError, Replacement, replace_file};
 pub use edit_key::{EditKeyError, KeyEdit, KeyEntry, edit_key, list_keys};
 pub use environment::{Environment, ProcessEnvironment};
 pub use format::{FileToFormat, FormatError, files_to_format, format_bytes};

@@ -1,6 +1,6 @@
 //! Adds an API key to a key file, as `portcullis key create` does: the text is only appended to, so that comments stay.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use jiff::Timestamp;
 
@@ -46,17 +46,9 @@ pub enum AppendKeyError {
     /// The file is not a valid key file as it stands.
     #[error("the key file is not valid: {}", .0.summary_line())]
     Unreadable(Box<Report>),
-    /// Another change is under way, and holds this file.
-    #[error("`{0}` exists: wait for the other change, or remove it if there is none")]
-    Busy(PathBuf),
-    /// Reading, writing or renaming failed.
-    #[error("cannot write `{path}`: {source}")]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
+    /// The file could not be replaced.
+    #[error(transparent)]
+    Draft(#[from] DraftError),
 }
 
 /// Appends a `[[key]]` to a key file, or makes the file with mode 0600. The file is replaced as a whole or not at all:
@@ -77,15 +69,6 @@ pub fn append_key(path: &Path, key: &NewKey) -> Result<(), AppendKeyError> {
         return Err(AppendKeyError::Invalid(invalid_part(key)));
     }
     Ok(draft.write(&text)?.put_in_place()?)
-}
-
-impl From<DraftError> for AppendKeyError {
-    fn from(error: DraftError) -> Self {
-        match error {
-            DraftError::Busy(path) => Self::Busy(path),
-            DraftError::Io { path, source } => Self::Io { path, source },
-        }
-    }
 }
 
 /// The text so far, ready to be appended to.
@@ -270,7 +253,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("keys.toml");
         let draft = Draft::begin(&path).unwrap();
-        assert!(matches!(append_key(&path, &key("one")), Err(AppendKeyError::Busy(_))));
+        assert!(matches!(append_key(&path, &key("one")), Err(AppendKeyError::Draft(DraftError::Busy(_)))));
         drop(draft);
         append_key(&path, &key("one")).unwrap();
     }

@@ -397,11 +397,16 @@ impl<'r> Section<'r> {
         let Some(elements) = field.elements(&format!("tables, each beginning with {title}"), help) else {
             return Vec::new();
         };
+        self.sections_of(elements, &title)
+    }
+
+    /// The tables among the elements of a list; anything else is told.
+    fn sections_of(&self, elements: impl Iterator<Item = Field<'r>>, title: &str) -> Vec<Section<'r>> {
         let mut sections = Vec::new();
         for element in elements {
             match element.value {
                 DeValue::Table(table) => {
-                    sections.push(Section::new(self.reader, table, element.span, title.clone()));
+                    sections.push(Section::new(self.reader, table, element.span, title.to_owned()));
                 }
                 _ => element.wrong_type("a table", None),
             }
@@ -418,16 +423,7 @@ impl<'r> Section<'r> {
             return Some(vec![Section::new(self.reader, table, field.span, title)]);
         }
         let elements = field.elements("a table, or a list of tables", None)?;
-        let mut sections = Vec::new();
-        for element in elements {
-            match element.value {
-                DeValue::Table(table) => {
-                    sections.push(Section::new(self.reader, table, element.span, title.clone()));
-                }
-                _ => element.wrong_type("a table", None),
-            }
-        }
-        Some(sections)
+        Some(self.sections_of(elements, &title))
     }
 
     /// A key that exists, but not here.

@@ -74,17 +74,9 @@ pub enum UserFileError {
     /// The file is not a valid file of users as it stands.
     #[error("the file is not valid: {}", .0.summary_line())]
     Unreadable(Box<Report>),
-    /// Another change is under way, and holds this file.
-    #[error("`{0}` exists: wait for the other change, or remove it if there is none")]
-    Busy(PathBuf),
-    /// Reading, writing or renaming failed.
-    #[error("cannot write `{path}`: {source}")]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
+    /// The file could not be replaced.
+    #[error(transparent)]
+    Draft(#[from] DraftError),
 }
 
 const NEW_FILE: &str = "# Users with passwords: names, hashes and groups, never a password. `portcullis user` edits this file; comments stay.\n\nversion = 1\n";
@@ -264,15 +256,6 @@ fn parsed(path: &Path, text: &str) -> Option<Vec<User>> {
     (errors == 0).then_some(users)
 }
 
-impl From<DraftError> for UserFileError {
-    fn from(error: DraftError) -> Self {
-        match error {
-            DraftError::Busy(path) => Self::Busy(path),
-            DraftError::Io { path, source } => Self::Io { path, source },
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
@@ -356,7 +339,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("users.toml");
         let draft = Draft::begin(&path).unwrap();
-        assert!(matches!(add(&path, "alice"), Err(UserFileError::Busy(_))));
+        assert!(matches!(add(&path, "alice"), Err(UserFileError::Draft(DraftError::Busy(_)))));
         drop(draft);
         add(&path, "alice").unwrap();
     }

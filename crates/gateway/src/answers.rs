@@ -11,4 +11,5 @@ pub(crate) mod standing;
 pub(crate) mod supposed;
 pub(crate) mod table;
 pub(crate) mod terminal;
+pub(crate) mod verdict;
 pub(crate) mod who_can;

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
-use crate::durable;
+use crate::beside::{Note, NoteFile, Unread};
 use crate::error::GovernanceError;
 use crate::hash::Hash;
 use crate::heard::Heard;
-use crate::revoked::{MOST_BYTES, RevokedKeys};
+use crate::revoked::RevokedKeys;
 use crate::steps::Steps;
 
 /// How far the log has come.
@@ -78,7 +78,7 @@ pub trait HeadPlace {
     }
 }
 
-/// A file beside the store.
+/// The file beside the store, and the others that stand there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeadFile {
     path: PathBuf,
@@ -90,12 +90,7 @@ const TITLE: &str = "portcullis-head/1";
 impl HeadFile {
     /// The head of the log in this store.
     pub fn beside(store: &Path) -> Self {
-        Self { path: durable::beside(store, ".head"), store: store.to_owned() }
-    }
-
-    /// Another file beside the same store.
-    pub(crate) fn beside_it(&self, suffix: &str) -> PathBuf {
-        durable::beside(&self.store, suffix)
+        Self { path: NoteFile::<Head>::beside(store).path().to_owned(), store: store.to_owned() }
     }
 
     /// The file.
@@ -105,16 +100,39 @@ impl HeadFile {
 
     /// The list of revoked keys beside the same store.
     pub fn list(&self) -> PathBuf {
-        self.path.with_extension("revoked")
+        self.file::<RevokedKeys>().path().to_owned()
     }
 
-    fn failed(&self, why: impl ToString) -> GovernanceError {
-        GovernanceError::Head { path: self.path.clone(), why: why.to_string() }
+    /// A file beside the same store.
+    pub(crate) fn file<N: Note>(&self) -> NoteFile<N> {
+        NoteFile::beside(&self.store)
     }
 
-    fn list_failed(&self, why: impl ToString) -> GovernanceError {
-        GovernanceError::Head { path: self.list(), why: why.to_string() }
+    /// What it holds; `None`: nothing was ever written. One that is damaged is an error: whoever cannot go on without it restores a backup.
+    pub(crate) fn read_note<N: Note>(&self) -> Result<Option<N>, GovernanceError> {
+        let file = self.file::<N>();
+        file.read().map_err(|unread| match unread {
+            Unread::Io(error) => failed(file.path(), error),
+            Unread::Other => failed(file.path(), "it is not what this program writes: restore a backup"),
+        })
     }
+
+    /// Writes it. It is on the disk when this returns, and as it was before when this fails.
+    pub(crate) fn write_note<N: Note>(&self, note: &N) -> Result<(), GovernanceError> {
+        let file = self.file::<N>();
+        file.write(note).map_err(|error| failed(file.path(), error))
+    }
+
+    /// Takes it away.
+    pub(crate) fn forget_note<N: Note>(&self) -> Result<(), GovernanceError> {
+        let file = self.file::<N>();
+        file.remove().map_err(|error| failed(file.path(), error))
+    }
+}
+
+/// That something went wrong with a file beside the store.
+pub(crate) fn failed(path: &Path, why: impl ToString) -> GovernanceError {
+    GovernanceError::Head { path: path.to_owned(), why: why.to_string() }
 }
 
 impl Head {
@@ -140,36 +158,41 @@ impl Head {
     }
 }
 
+impl Note for Head {
+    const SUFFIX: &'static str = ".head";
+
+    fn to_text(&self) -> String {
+        Head::to_text(*self)
+    }
+
+    fn from_text(text: &str) -> Option<Self> {
+        Head::from_text(text)
+    }
+}
+
 impl HeadPlace for HeadFile {
     fn read(&self) -> Result<Option<Head>, GovernanceError> {
-        let text = durable::read(&self.path).map_err(|error| self.failed(error))?;
-        let Some(text) = text else { return Ok(None) };
-        Head::from_text(&text)
-            .map(Some)
-            .ok_or_else(|| self.failed("it is not what this program writes: restore a backup"))
+        self.read_note()
     }
 
     fn write(&mut self, head: Head) -> Result<(), GovernanceError> {
-        durable::write(&self.path, &head.to_text()).map_err(|error| self.failed(error))
+        self.write_note(&head)
     }
 
     fn revoked(&self) -> Result<RevokedKeys, GovernanceError> {
-        let text = durable::read_most(&self.list(), MOST_BYTES).map_err(|error| self.list_failed(error))?;
-        let Some(text) = text else { return Ok(RevokedKeys::default()) };
-        RevokedKeys::from_text(&text)
-            .ok_or_else(|| self.list_failed("it is not what this program writes: restore a backup"))
+        self.read_note().map(Option::unwrap_or_default)
     }
 
     fn revoke(&mut self, keys: &RevokedKeys) -> Result<(), GovernanceError> {
-        durable::write(&self.list(), &keys.to_text()).map_err(|error| self.list_failed(error))
+        self.write_note(keys)
     }
 
     fn steps(&self) -> Result<Option<Steps>, GovernanceError> {
-        self.read_steps()
+        self.read_note()
     }
 
     fn write_steps(&mut self, steps: Steps) -> Result<(), GovernanceError> {
-        self.write_steps_file(steps)
+        self.write_note(&steps)
     }
 
     fn heard(&self) -> Result<Option<Heard>, GovernanceError> {
@@ -177,7 +200,7 @@ impl HeadPlace for HeadFile {
     }
 
     fn hear(&mut self, heard: Heard) -> Result<(), GovernanceError> {
-        self.write_heard(heard)
+        self.write_note(&heard)
     }
 }
 

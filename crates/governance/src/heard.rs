@@ -1,17 +1,13 @@
 //! Since when a recovery of approvers' keys is known to a gateway that tells of it, in a file of its own beside the store: a row of the store alone says when it
 //! began by a time that whoever writes it chooses, and its delay is there so that somebody hears of it.
 
-use std::io::ErrorKind;
-use std::path::Path;
-
-use crate::durable;
+use crate::beside::Note;
 use crate::error::GovernanceError;
 use crate::hash::Hash;
-use crate::head::HeadFile;
+use crate::head::{HeadFile, failed};
 use crate::steps::Steps;
 
 const TITLE: &str = "portcullis-recovery/1";
-const SUFFIX: &str = ".recovery";
 
 /// What is known of recoveries beside the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,8 +30,12 @@ impl Heard {
     pub fn is_of(&self, n: u64, hash: Hash) -> bool {
         (self.n, self.hash) == (n, hash)
     }
+}
 
-    fn to_text(self) -> String {
+impl Note for Heard {
+    const SUFFIX: &'static str = ".recovery";
+
+    fn to_text(&self) -> String {
         format!("{TITLE} {} {} {} {}\n", self.n, self.hash, self.since, self.told)
     }
 
@@ -50,28 +50,15 @@ impl Heard {
     }
 }
 
-fn failed(path: &Path, why: impl ToString) -> GovernanceError {
-    GovernanceError::Head { path: path.to_owned(), why: why.to_string() }
-}
-
 impl HeadFile {
-    /// What was written last of recoveries; `None`: nothing ever, as before the version of the program that began to.
+    /// What was written last of recoveries; `None`: nothing ever, as before the version of the program that began to. One that is damaged is told from one
+    /// that cannot be read: a start goes on as if there were none.
     pub(crate) fn read_heard(&self) -> Result<Option<Heard>, GovernanceError> {
-        let path = self.beside_it(SUFFIX);
-        let text = match durable::read(&path) {
-            Ok(Some(text)) => text,
-            Ok(None) => return Ok(None),
-            // It is no text.
-            Err(error) if error.kind() == ErrorKind::InvalidData => return Err(GovernanceError::HeardDamaged { path }),
-            Err(error) => return Err(failed(&path, error)),
-        };
-        Heard::from_text(&text).map(Some).ok_or(GovernanceError::HeardDamaged { path })
-    }
-
-    /// Writes that.
-    pub(crate) fn write_heard(&self, heard: Heard) -> Result<(), GovernanceError> {
-        let path = self.beside_it(SUFFIX);
-        durable::write(&path, &heard.to_text()).map_err(|error| failed(&path, error))
+        let file = self.file::<Heard>();
+        file.read().map_err(|unread| match unread.is_damage() {
+            true => GovernanceError::HeardDamaged { path: file.path().to_owned() },
+            false => failed(file.path(), std::io::Error::from(unread)),
+        })
     }
 
     /// Takes it away: the store is another one from now on, and the delay of a recovery that has begun in it counts anew from when that is told.
@@ -79,8 +66,7 @@ impl HeadFile {
     /// # Errors
     /// It is still there.
     pub fn forget_recovery(&self) -> Result<(), GovernanceError> {
-        let path = self.beside_it(SUFFIX);
-        durable::remove(&path).map_err(|error| failed(&path, error))
+        self.forget_note::<Heard>()
     }
 
     /// The same, and the next start tells what became of recoveries since the version `told`.
@@ -88,7 +74,7 @@ impl HeadFile {
     /// # Errors
     /// It cannot be written.
     pub fn tell_recoveries_since(&self, told: u64) -> Result<(), GovernanceError> {
-        self.write_heard(Heard { told, ..Heard::NONE })
+        self.write_note(&Heard { told, ..Heard::NONE })
     }
 
     /// Writes beside a copy of this store what is known beside this one of steps and of a recovery, for the copy to be judged by. What is damaged vouches for
@@ -97,11 +83,11 @@ impl HeadFile {
     /// # Errors
     /// It cannot be written.
     pub fn carry_to(&self, copy: &Self) -> Result<(), GovernanceError> {
-        if let Some(steps) = self.read_steps().unwrap_or(Some(Steps::NONE)) {
-            copy.write_steps_file(steps)?;
+        if let Some(steps) = self.read_note().unwrap_or(Some(Steps::NONE)) {
+            copy.write_note(&steps)?;
         }
         match self.read_heard() {
-            Ok(Some(heard)) => copy.write_heard(heard),
+            Ok(Some(heard)) => copy.write_note(&heard),
             Ok(None) | Err(_) => Ok(()),
         }
     }

@@ -6,13 +6,14 @@ use std::collections::BTreeMap;
 use data_encoding::HEXLOWER;
 
 use crate::approver::{ApproverSet, EnrolledKey};
+use crate::beside::Note;
 use crate::key::PublicKey;
 
 /// Keys that can be in it: many times what one set of approvers can hold.
 const MOST: usize = 65_536;
 const TITLE: &str = "portcullis-revoked/1";
 /// No list is longer, in bytes: two words of at most 64 and 20 characters for each key.
-pub(crate) const MOST_BYTES: u64 = 88 * MOST as u64;
+const MOST_BYTES: u64 = 88 * MOST as u64;
 
 /// Keys, and since when each counts no more, in microseconds since 1970.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -90,6 +91,19 @@ impl RevokedKeys {
             }
         }
         Some(Self(keys))
+    }
+}
+
+impl Note for RevokedKeys {
+    const SUFFIX: &'static str = ".revoked";
+    const MOST: u64 = MOST_BYTES;
+
+    fn to_text(&self) -> String {
+        RevokedKeys::to_text(self)
+    }
+
+    fn from_text(text: &str) -> Option<Self> {
+        RevokedKeys::from_text(text)
     }
 }
 

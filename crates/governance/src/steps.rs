@@ -1,15 +1,12 @@
 //! Which version comes into force by steps, in a file of its own beside the store: a row of the store alone neither begins them nor ends them, and has nothing
 //! taken back.
 
-use std::path::Path;
-
+use crate::beside::Note;
 use crate::change::ChangeId;
-use crate::durable;
 use crate::error::GovernanceError;
 use crate::head::HeadFile;
 
 const TITLE: &str = "portcullis-steps/1";
-const SUFFIX: &str = ".steps";
 
 /// What is known of the last version that came into force by steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,8 +32,12 @@ impl Steps {
     pub fn rolls_out(&self, n: u64, change: ChangeId) -> bool {
         self.is_of(n, change) && self.stage.is_some_and(crate::rollout::is_step)
     }
+}
 
-    fn to_text(self) -> String {
+impl Note for Steps {
+    const SUFFIX: &'static str = ".steps";
+
+    fn to_text(&self) -> String {
         let stage = self.stage.map_or_else(|| "over".to_owned(), |stage| stage.to_string());
         format!("{TITLE} {} {} {stage}\n", self.n, self.change)
     }
@@ -55,32 +56,13 @@ impl Steps {
     }
 }
 
-fn failed(path: &Path, why: impl ToString) -> GovernanceError {
-    GovernanceError::Head { path: path.to_owned(), why: why.to_string() }
-}
-
 impl HeadFile {
-    /// What was written last of the steps; `None`: nothing ever, as before the version of the program that began to.
-    pub(crate) fn read_steps(&self) -> Result<Option<Steps>, GovernanceError> {
-        let path = self.beside_it(SUFFIX);
-        let Some(text) = durable::read(&path).map_err(|error| failed(&path, error))? else { return Ok(None) };
-        let steps = Steps::from_text(&text);
-        steps.map(Some).ok_or_else(|| failed(&path, "it is not what this program writes: restore a backup"))
-    }
-
-    /// Writes that.
-    pub(crate) fn write_steps_file(&self, steps: Steps) -> Result<(), GovernanceError> {
-        let path = self.beside_it(SUFFIX);
-        durable::write(&path, &steps.to_text()).map_err(|error| failed(&path, error))
-    }
-
     /// Takes it away: the store is another one from now on, by whoever may say so, and how far its last version has come is believed once.
     ///
     /// # Errors
     /// It is still there.
     pub fn forget_steps(&self) -> Result<(), GovernanceError> {
-        let path = self.beside_it(SUFFIX);
-        durable::remove(&path).map_err(|error| failed(&path, error))
+        self.forget_note::<Steps>()
     }
 }
 

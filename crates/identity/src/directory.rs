@@ -25,7 +25,8 @@ use jiff::Timestamp;
 use portcullis_policy::{AuthenticationMethod, Principal, Spelling, spelling};
 use tokio::sync::watch;
 
-use crate::directory::cache::{Cache, Looked};
+use crate::asking::Looked;
+use crate::directory::cache::Cache;
 use crate::directory::keep::Health;
 use crate::namespace::Namespace;
 use crate::settings::LdapDirectory;

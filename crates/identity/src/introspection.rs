@@ -21,12 +21,13 @@ use portcullis_fetch::{FetchError, Form, Posted, post};
 use portcullis_policy::Principal;
 use tokio::sync::watch;
 
+use crate::asking::Looked;
 use crate::binding::Terms;
 use crate::refusal::{Refusal, excerpt};
 use crate::settings::{Bound, IntrospectionProvider};
 use crate::token_cache::TokenHash;
 use answer::Reader;
-use cache::{Cache, Looked};
+use cache::Cache;
 use counts::Counts;
 pub use counts::Durations;
 

@@ -9,6 +9,7 @@
 //! and a key that is parsed once verifies faster.
 
 pub mod api_key;
+mod asking;
 pub mod assertion;
 mod authentication;
 mod authenticator;

@@ -92,15 +92,7 @@ fn check_jwt(provider: &JwtProvider, report: &mut impl FnMut(IdentityProblem)) {
     if provider.audiences.is_empty() || provider.audiences.iter().any(String::is_empty) {
         report(IdentityProblem::NoAudience);
     }
-    if provider.leeway > MAX_LEEWAY {
-        report(IdentityProblem::LeewayTooLong);
-    }
-    if provider.principal == PrincipalKind::Certificate {
-        report(IdentityProblem::CertificateKind);
-    }
-    if !is_sound(&provider.prefix) {
-        report(IdentityProblem::BadPrefix);
-    }
+    check_taken_over(provider.leeway, provider.principal, &provider.prefix, report);
     let ClaimNames { id, groups, email, name, device, device_compliant, acr, amr, auth_time } = &provider.claims;
     let claims = [
         ("id", id),
@@ -115,6 +107,24 @@ fn check_jwt(provider: &JwtProvider, report: &mut impl FnMut(IdentityProblem)) {
     ];
     for (purpose, _) in claims.into_iter().filter(|(_, name)| name.is_empty()) {
         report(IdentityProblem::NoClaimName(purpose));
+    }
+}
+
+/// How a provider's word for a principal is taken over, however its tokens are checked.
+fn check_taken_over(
+    leeway: Duration,
+    principal: PrincipalKind,
+    prefix: &str,
+    report: &mut impl FnMut(IdentityProblem),
+) {
+    if leeway > MAX_LEEWAY {
+        report(IdentityProblem::LeewayTooLong);
+    }
+    if principal == PrincipalKind::Certificate {
+        report(IdentityProblem::CertificateKind);
+    }
+    if !is_sound(prefix) {
+        report(IdentityProblem::BadPrefix);
     }
 }
 
@@ -141,15 +151,7 @@ fn check_introspection(
     if provider.audiences.is_empty() && provider.clients.is_empty() {
         report(IdentityProblem::NoAddressee);
     }
-    if provider.leeway > MAX_LEEWAY {
-        report(IdentityProblem::LeewayTooLong);
-    }
-    if provider.principal == PrincipalKind::Certificate {
-        report(IdentityProblem::CertificateKind);
-    }
-    if !is_sound(&provider.prefix) {
-        report(IdentityProblem::BadPrefix);
-    }
+    check_taken_over(provider.leeway, provider.principal, &provider.prefix, report);
     if provider.entries == 0 || provider.connections == 0 || provider.max_waiting == 0 {
         report(IdentityProblem::NoCacheEntries);
     }

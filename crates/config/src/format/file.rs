@@ -34,17 +34,9 @@ pub enum FormatError {
     /// It is no longer what was read.
     #[error("`{0}` was changed meanwhile: it is left as it is")]
     Changed(PathBuf),
-    /// Another change is under way, and holds this file.
-    #[error("`{0}` exists: wait for the other change, or remove it if there is none")]
-    Busy(PathBuf),
-    /// Writing or renaming failed.
-    #[error("cannot write `{path}`: {source}")]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
+    /// The file could not be replaced.
+    #[error(transparent)]
+    Draft(#[from] DraftError),
     /// It would be larger than 64 MiB: deep lists are indented.
     #[error("it would be larger than 64 MiB")]
     TooLarge,
@@ -103,15 +95,6 @@ impl From<Refusal> for FormatError {
         match refusal {
             Refusal::TooLarge => Self::TooLarge,
             Refusal::Unsound(problem) => Self::Unsound(problem),
-        }
-    }
-}
-
-impl From<DraftError> for FormatError {
-    fn from(error: DraftError) -> Self {
-        match error {
-            DraftError::Busy(path) => Self::Busy(path),
-            DraftError::Io { path, source } => Self::Io { path, source },
         }
     }
 }
@@ -197,7 +180,7 @@ mod tests {
         let (_folder, path) = folder();
         let file = FileToFormat::read(&path).unwrap();
         let draft = Draft::begin(&path).unwrap();
-        assert!(matches!(file.write(), Err(FormatError::Busy(_))));
+        assert!(matches!(file.write(), Err(FormatError::Draft(DraftError::Busy(_)))));
         drop(draft);
         file.write().unwrap();
     }

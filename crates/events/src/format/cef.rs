@@ -6,7 +6,7 @@
 
 use std::net::IpAddr;
 
-use super::record::{Class, Record, text};
+use super::record::{Record, text};
 use super::visible::{self, Written, within};
 use crate::reason_code::ReasonCode;
 
@@ -32,7 +32,7 @@ fn name<'r>(record: &'r Record<'_>) -> &'r str {
 fn fill_event(record: &Record<'_>, pairs: &mut Pairs<'_>) {
     pairs.number("rt", record.time_us.div_euclid(1_000));
     pairs.put("externalId", 40, record.id.as_ref());
-    pairs.put("cat", 1_023, category(record));
+    pairs.put("cat", 1_023, record.class().word());
     pairs.put("act", 63, action(record));
     pairs.put("outcome", 63, if record.succeeded() == Some(false) { "failure" } else { "success" });
     pairs.known("reason", 1_023, text(&record.reason));
@@ -48,15 +48,6 @@ fn fill_event(record: &Record<'_>, pairs: &mut Pairs<'_>) {
     pairs.custom("cs1", "rule", record.rule());
     pairs.custom("cs2", "policyVersion", record.policy.version.map(|version| version.to_string()).as_deref());
     pairs.custom("flexString1", "route", text(&record.policy.route));
-}
-
-fn category(record: &Record<'_>) -> &'static str {
-    match record.class() {
-        Class::Access => "access",
-        Class::Authentication => "authentication",
-        Class::Administration => "administration",
-        Class::Detection => "detection",
-    }
 }
 
 fn action<'r>(record: &'r Record<'_>) -> &'r str {

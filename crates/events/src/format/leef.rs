@@ -2,7 +2,7 @@
 //!
 //! LEEF has no escapes. What would end a value stands in it as `\uXXXX`: the delimiter `^`, and with it every control character.
 
-use super::record::{Class, Record, text};
+use super::record::{Record, text};
 use super::visible::{self, Written};
 
 pub(super) fn append(record: &Record<'_>, out: &mut Vec<u8>) {
@@ -23,7 +23,7 @@ pub(super) fn append(record: &Record<'_>, out: &mut Vec<u8>) {
 
 fn fill_event(record: &Record<'_>, attributes: &mut Attributes<'_>) {
     attributes.put("eventId", record.id.as_ref());
-    attributes.put("cat", category(record));
+    attributes.put("cat", record.class().word());
     attributes.put("devTime", &millis(record));
     attributes.put("devTimeFormat", "yyyy-MM-dd'T'HH:mm:ss.SSSZ");
     attributes.number("sev", record.severity_of_ten());
@@ -39,15 +39,6 @@ fn fill_event(record: &Record<'_>, attributes: &mut Attributes<'_>) {
     attributes.known("resource", text(&record.policy.route));
     attributes.known_number("status", record.status);
     attributes.known_number("riskScore", record.risk.score);
-}
-
-fn category(record: &Record<'_>) -> &'static str {
-    match record.class() {
-        Class::Access => "access",
-        Class::Authentication => "authentication",
-        Class::Administration => "administration",
-        Class::Detection => "detection",
-    }
 }
 
 /// In the form of Java's `SimpleDateFormat`, which knows milliseconds and no more.

@@ -166,6 +166,18 @@ pub(crate) enum Class {
     Detection,
 }
 
+impl Class {
+    /// The word for it, where a format has none of its own.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Access => "access",
+            Self::Authentication => "authentication",
+            Self::Administration => "administration",
+            Self::Detection => "detection",
+        }
+    }
+}
+
 impl<'l> Record<'l> {
     pub(crate) fn parse(line: &'l [u8]) -> Result<Self, FormatError> {
         let mut record: Record<'l> = serde_json::from_slice(line).map_err(|error| FormatError(error.to_string()))?;

@@ -1,10 +1,11 @@
 //! Every check of a decision, in the pinned form.
 
-use portcullis_policy::{Denial, Explanation, Policy};
+use portcullis_policy::{Denial, Explanation, Nearest, Policy, ShadowFinding};
 use portcullis_proxy::settings::RouteLimits;
 use serde_json::{Value, json};
 
 use super::standing::rule_json;
+use super::verdict::asked;
 
 /// The pinned form of a request that is refused for its form, before any policy is asked.
 pub(crate) fn malformed_json(policy: &Policy, url: &str, code: &str, detail: &str) -> Value {
@@ -12,7 +13,7 @@ pub(crate) fn malformed_json(policy: &Policy, url: &str, code: &str, detail: &st
         "decision": "deny", "status": 400, "reason": code, "message": detail,
         "checks": [{ "name": "request", "outcome": "fail", "value": url, "detail": detail }],
         "rule": null, "nearest": [],
-        "policy": { "version": policy.version(), "sha256": policy.sha256() },
+        "policy": asked(policy),
     })
 }
 
@@ -30,29 +31,7 @@ pub(crate) fn to_json(policy: &Policy, explanation: &Explanation, limits: &[Valu
             })
         })
         .collect();
-    let nearest: Vec<Value> = denial
-        .map(|denial| denial.nearest.as_slice())
-        .unwrap_or_default()
-        .iter()
-        .map(|each| {
-            let at = each.at.as_ref();
-            json!({
-                "needs": each.needs, "grant": each.grant.as_ref().map(|rule| &*rule.name),
-                "file": at.map(|rule| &*rule.file), "line": at.map(|rule| rule.line),
-            })
-        })
-        .collect();
-    let shadow: Vec<Value> = explanation
-        .trace
-        .shadow
-        .iter()
-        .map(|finding| {
-            json!({
-                "decision": finding.outcome.as_str(), "reason": finding.reason.map(|reason| reason.code()),
-                "rule": finding.rule.as_ref().map(rule_json),
-            })
-        })
-        .collect();
+    let nearest = denial.map(|denial| nearest_json(&denial.nearest)).unwrap_or_default();
     json!({
         "decision": explanation.outcome.as_str(),
         "status": denial.map_or(200, Denial::status),
@@ -63,10 +42,33 @@ pub(crate) fn to_json(policy: &Policy, explanation: &Explanation, limits: &[Valu
         "rule": explanation.rule.as_ref().map(rule_json),
         "nearest": nearest,
         "limits": limits,
-        "shadow": shadow,
+        "shadow": shadow_json(&explanation.trace.shadow),
         "roles": explanation.trace.roles.iter().map(|role| &**role).collect::<Vec<_>>(),
-        "policy": { "version": policy.version(), "sha256": policy.sha256() },
+        "policy": asked(policy),
     })
+}
+
+/// The changes that would permit it.
+pub(crate) fn nearest_json(nearest: &[Nearest]) -> Vec<Value> {
+    let one = |each: &Nearest| {
+        let at = each.at.as_ref();
+        json!({
+            "needs": each.needs, "grant": each.grant.as_ref().map(|rule| &*rule.name),
+            "file": at.map(|rule| &*rule.file), "line": at.map(|rule| rule.line),
+        })
+    };
+    nearest.iter().map(one).collect()
+}
+
+/// What rules that only report would have said.
+pub(crate) fn shadow_json(shadow: &[ShadowFinding]) -> Vec<Value> {
+    let one = |finding: &ShadowFinding| {
+        json!({
+            "decision": finding.outcome.as_str(), "reason": finding.reason.map(|reason| reason.code()),
+            "rule": finding.rule.as_ref().map(rule_json),
+        })
+    };
+    shadow.iter().map(one).collect()
 }
 
 /// What the route limits besides: nobody can say offline how much of it is used up.

@@ -1,5 +1,6 @@
 //! All that a principal may do, route by route, as it is shown.
 
+use portcullis_admin::api::PolicyInForce;
 use portcullis_policy::{ListedAction, ListedDeny, ListedGrant, Listing, Principal, RouteListing};
 use serde_json::{Value, json};
 
@@ -22,6 +23,23 @@ pub(crate) fn name_of(principal: Option<&Principal>) -> String {
             _ => principal.reference(),
         },
     )
+}
+
+/// All of it for machines: of these routes, each as [`route_json`] has it.
+pub(crate) fn to_json(
+    principal: &str,
+    permits_now: bool,
+    routes: &[Value],
+    omitted: u64,
+    policy: &PolicyInForce,
+) -> Value {
+    json!({
+        "principal": principal,
+        "permits_now": permits_now,
+        "route": routes,
+        "omitted": omitted,
+        "policy": policy,
+    })
 }
 
 /// A route of it for machines.

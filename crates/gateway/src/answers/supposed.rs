@@ -17,12 +17,7 @@ pub(crate) struct Supposed {
     method: String,
     path: CanonicalPath,
     pub(crate) route: Option<RouteId>,
-    principal: Option<Principal>,
-    client: ClientAddress,
-    country: Option<CountryCode>,
-    risk: RiskAssessment,
-    activations: Vec<Activation>,
-    now: Timestamp,
+    facts: Stated,
     /// What the asker should know, such as a role that does not exist.
     pub(crate) remarks: Vec<String>,
 }
@@ -129,20 +124,9 @@ impl Supposed {
             Some(host) => policy.find_route(&host, &path),
             None => route_without_host(policy, &path, &mut remarks)?,
         };
-        let stated = Stated::of(policy, facts)?;
-        remarks.extend(stated.remarks);
-        Ok(Self {
-            method: method.to_owned(),
-            route,
-            principal: stated.principal,
-            client: stated.client,
-            country: stated.country,
-            risk: stated.risk,
-            activations: stated.activations,
-            now: stated.now,
-            path,
-            remarks,
-        })
+        let mut facts = Stated::of(policy, facts)?;
+        remarks.append(&mut facts.remarks);
+        Ok(Self { method: method.to_owned(), path, route, facts, remarks })
     }
 
     /// Finds out in which country the stated address is, as the gateway does, where that can matter and nobody has stated it; and says so.
@@ -169,25 +153,25 @@ impl Supposed {
 
     /// The address whose country nobody has stated, where that can matter.
     fn to_locate(&self, policy: &Policy) -> Option<std::net::IpAddr> {
-        let matters = self.country.is_none() && self.route.is_some_and(|route| policy.asks_country(route));
-        self.client.ip().filter(|_| matters)
+        let matters = self.facts.country.is_none() && self.route.is_some_and(|route| policy.asks_country(route));
+        self.facts.client.ip().filter(|_| matters)
     }
 
     fn find(&mut self, policy: &Policy, geo: &Geo) {
         let Some(address) = self.to_locate(policy) else { return };
         let remark;
-        (self.country, remark) = located(address, geo);
+        (self.facts.country, remark) = located(address, geo);
         self.remarks.push(remark);
     }
 
     /// Who asks; `None`: nobody in particular.
     pub(crate) fn principal(&self) -> Option<&Principal> {
-        self.principal.as_ref()
+        self.facts.principal.as_ref()
     }
 
     /// Besides what is stated, this is in force for whoever asks.
     pub(crate) fn lend(&mut self, activations: Vec<Activation>) {
-        self.activations.extend(activations);
+        self.facts.lend(activations);
     }
 
     /// Its action, for a question that leaves open who asks; `None` where it leads to no route.
@@ -196,13 +180,7 @@ impl Supposed {
             method: &self.method,
             path: &self.path,
             route: self.route?,
-            circumstances: Circumstances {
-                client: self.client,
-                country: self.country,
-                risk: &self.risk,
-                activations: &self.activations,
-                now: self.now,
-            },
+            circumstances: self.facts.circumstances(),
             compliant_device: facts.compliant_device,
             fresh_mfa: facts.fresh_mfa,
             authenticated_s: facts.authenticated_s,
@@ -211,23 +189,24 @@ impl Supposed {
 
     /// The question.
     pub(crate) fn request(&self, policy: &Policy) -> AccessRequest<'_> {
+        let Circumstances { client, country, risk, activations, now } = self.facts.circumstances();
         let ignored = self.route.is_some_and(|route| policy.authentication(route) == AuthenticationRule::None);
         AccessRequest {
             method: &self.method,
             path: &self.path,
             route: self.route,
-            client: self.client,
-            country: self.country,
-            identity: match &self.principal {
+            client,
+            country,
+            identity: match &self.facts.principal {
                 Some(principal) if !ignored => IdentityFact::Verified(principal),
                 _ => IdentityFact::Anonymous,
             },
-            risk: &self.risk,
+            risk,
             bans: Bans::default(),
             contained: Contained::default(),
             posture: None,
-            activations: &self.activations,
-            now: self.now,
+            activations,
+            now,
         }
     }
 }

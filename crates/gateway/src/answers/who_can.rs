@@ -8,6 +8,7 @@ use super::standing::{
     words,
 };
 use super::table::table;
+use super::verdict::asked;
 
 /// The most roles held directly that are named for people.
 const MOST_NAMED: usize = 20;
@@ -26,8 +27,13 @@ pub(crate) fn to_json(policy: &Policy, method: &str, path: &str, who: &WhoCan) -
         ("deny", who.denies.iter().map(deny_json).collect()),
         ("held_directly", who.held_directly.as_ref().map(direct_json).unwrap_or_default()),
         ("omitted", json!(who.omitted)),
-        ("policy", json!({ "version": policy.version(), "sha256": policy.sha256() })),
+        ("policy", json!(asked(policy))),
     ])
+}
+
+/// Where the request leads nowhere.
+pub(crate) fn no_route(method: &str, url: &str) -> String {
+    format!("nobody can {method} {url}: no route leads there")
 }
 
 /// Of one of them, to be part of an object.
@@ -87,9 +93,9 @@ fn direct_json(direct: &DirectRoles) -> Value {
     })
 }
 
-/// The same for people. `asked`: what they would do.
-pub(crate) fn for_people(asked: &str, who: &WhoCan) -> String {
-    let mut head = vec![format!("{asked}  route {}", who.route), format!("  {}", demand_words(&who.demands))];
+/// The same for people. `action`: what they would do.
+pub(crate) fn for_people(action: &str, who: &WhoCan) -> String {
+    let mut head = vec![format!("{action}  route {}", who.route), format!("  {}", demand_words(&who.demands))];
     head.extend(who.obstacles.iter().map(|obstacle| format!("  cannot be entered: {}", obstacle_words(obstacle))));
     let mut parts = vec![head.join("\n")];
     if who.allowed.is_empty() {

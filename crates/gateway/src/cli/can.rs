@@ -1,9 +1,9 @@
 //! `can`: one question, one word, one reason.
 
 use portcullis_policy::{Outcome, Policy};
-use serde_json::json;
 
 use crate::answers::supposed::{QuestionError, Supposed};
+use crate::answers::verdict::{for_people, to_json};
 use crate::cli::args::{Format, Global, QuestionArgs};
 use crate::cli::configuration::loaded;
 use crate::cli::facts;
@@ -48,14 +48,7 @@ fn decide(global: &Global, policy: &Policy, supposed: &Supposed) -> Exit {
 pub(super) fn say(global: &Global, decision: &str, status: u16, reason: Option<&str>, message: &str) {
     match global.output {
         _ if global.quiet => {}
-        Format::Human => match reason {
-            Some(reason) => answer(&format!("{decision} {reason}: {message}")),
-            None => answer(&format!("{decision}: {message}")),
-        },
-        Format::Json | Format::Jsonl => {
-            answer(
-                &json!({ "decision": decision, "status": status, "reason": reason, "message": message }).to_string(),
-            );
-        }
+        Format::Human => answer(&for_people(decision, reason, message)),
+        Format::Json | Format::Jsonl => answer(&to_json(decision, status, reason, message).to_string()),
     }
 }

@@ -113,11 +113,7 @@ impl Outcome {
             Self::Needed(_) => Exit::Negative,
             Self::Failed(FormatError::Invalid(_)) => Exit::Configuration,
             Self::Failed(
-                FormatError::TooLarge
-                | FormatError::Unreadable(_)
-                | FormatError::Changed(_)
-                | FormatError::Busy(_)
-                | FormatError::Io { .. },
+                FormatError::TooLarge | FormatError::Unreadable(_) | FormatError::Changed(_) | FormatError::Draft(_),
             ) => Exit::Unreachable,
             Self::Failed(FormatError::Unsound(_)) => Exit::Internal,
         }

@@ -1,14 +1,17 @@
 //! `can`, `explain`, `list` and `who-can` asked of a running gateway: of the policy that it has in force, and not of the files.
 
 use portcullis_admin::api::{
-    Allowed, EventExplained, EventId, Explained, ListQuestion, Listed, PolicyQuestion, SupposedRisk, Verdict,
+    Allowed, EventExplained, EventId, Explained, ListQuestion, Listed, PolicyQuestion, SupposedFacts, SupposedRisk,
+    Verdict,
 };
 use portcullis_admin::target;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
+use crate::answers::listing::to_json;
 use crate::answers::terminal::safe;
+use crate::answers::verdict;
 use crate::cli::args::{
     AssuranceState, DeviceState, ExplainArgs, FactArgs, Format, Global, ListArgs, QuestionArgs, RiskState, WhoCanArgs,
 };
@@ -27,12 +30,8 @@ pub(super) fn is_asked(global: &Global, live: bool) -> bool {
 /// The longest query that the gateway reads, in bytes.
 const MAX_QUERY: usize = 4 << 10;
 
-/// As a question where it fits: whoever may read may ask it. A longer one is posted.
-fn asked<T: DeserializeOwned>(global: &Global, what: &str, question: &PolicyQuestion) -> Result<T, Exit> {
-    asked_with(global, what, &parameters(question), question)
-}
-
-fn asked_with<T: DeserializeOwned>(
+/// As a question where it fits: whoever may read may ask it. A longer one is posted. `parameters`: the same as `question`.
+fn asked<T: DeserializeOwned>(
     global: &Global,
     what: &str,
     parameters: &[(&'static str, String)],
@@ -46,49 +45,19 @@ fn asked_with<T: DeserializeOwned>(
     ask_to_look(global, async |client| client.post(&path, question).await)
 }
 
-fn parameters(question: &PolicyQuestion) -> Vec<(&'static str, String)> {
-    let PolicyQuestion {
-        method,
-        url,
-        principal,
-        groups,
-        roles,
-        activated,
-        ip,
-        host,
-        country,
-        compliant_device,
-        fresh_mfa,
-        authenticated_s,
-        at,
-        risk,
-    } = question;
-    let mut all = vec![("method", method.clone()), ("url", url.clone())];
-    let mut add = |name: &'static str, value: Option<String>| all.extend(value.map(|value| (name, value)));
-    add("as", principal.clone());
-    add("ip", ip.map(|ip| ip.to_string()));
-    add("host", host.clone());
-    add("country", country.clone());
-    add("compliant_device", compliant_device.map(|compliant| compliant.to_string()));
-    add("fresh_mfa", fresh_mfa.then(|| "true".to_owned()));
-    add("authenticated_s", authenticated_s.map(|ago| ago.to_string()));
-    add("at", at.clone());
-    let word = |risk: &SupposedRisk| match risk {
-        SupposedRisk::Low => "low".to_owned(),
-        SupposedRisk::Medium => "medium".to_owned(),
-        SupposedRisk::High => "high".to_owned(),
-    };
-    add("risk", risk.as_ref().map(word));
-    for (name, values) in [("group", groups), ("role", roles), ("activated", activated)] {
-        all.extend(values.iter().map(|value| (name, value.clone())));
-    }
-    all
+fn asked_of_request<T: DeserializeOwned>(
+    global: &Global,
+    what: &str,
+    (method, url): (&str, &str),
+    facts: &FactArgs,
+) -> Result<T, Exit> {
+    let question = PolicyQuestion { method: method.to_owned(), url: url.to_owned(), facts: supposed(facts) };
+    asked(global, what, &question.parameters(), &question)
 }
 
-fn question(method: &str, url: &str, facts: &FactArgs) -> PolicyQuestion {
-    PolicyQuestion {
-        method: method.to_owned(),
-        url: url.to_owned(),
+/// What the command line states, as the gateway reads it.
+fn supposed(facts: &FactArgs) -> SupposedFacts {
+    SupposedFacts {
         principal: (facts.principal != "anyone").then(|| facts.principal.clone()),
         groups: facts.groups.clone(),
         roles: facts.roles.clone(),
@@ -117,20 +86,16 @@ fn exit_of(permitted: bool) -> Exit {
 }
 
 pub(super) fn can(global: &Global, args: &QuestionArgs) -> Result<Exit, Exit> {
-    let verdict: Verdict = asked(global, "can", &question(&args.method, &args.url, &args.facts))?;
+    let verdict: Verdict = asked_of_request(global, "can", (&args.method, &args.url), &args.facts)?;
     note(&verdict.notes);
-    let Verdict { decision, status, reason, message, .. } = &verdict;
+    let Verdict { decision, status, reason, message, policy, .. } = &verdict;
+    let reason = reason.as_deref();
     match global.output {
         _ if global.quiet => {}
-        Format::Human => {
-            let reason = reason.as_ref().map_or_else(String::new, |reason| format!(" {reason}"));
-            answer(&safe(&format!("{decision}{reason}: {message}")));
-        }
+        Format::Human => answer(&safe(&verdict::for_people(decision, reason, message))),
         Format::Json | Format::Jsonl => {
-            let policy = json!({ "version": verdict.policy.version, "sha256": verdict.policy.sha256 });
-            let whole = json!({
-                "decision": decision, "status": status, "reason": reason, "message": message, "policy": policy,
-            });
+            let mut whole = verdict::to_json(decision, *status, reason, message);
+            whole.as_object_mut().into_iter().for_each(|whole| drop(whole.insert("policy".to_owned(), json!(policy))));
             answer(&whole.to_string());
         }
     }
@@ -151,13 +116,13 @@ pub(super) fn explain(global: &Global, args: &ExplainArgs) -> Result<Exit, Exit>
             return Err(Exit::Usage);
         }
     };
-    let explained: Explained = asked(global, "explain", &question(method, url, &args.facts))?;
+    let explained: Explained = asked_of_request(global, "explain", (method, url), &args.facts)?;
     note(&explained.notes);
     Ok(show(global, &explained.explanation))
 }
 
 pub(super) fn who_can(global: &Global, args: &WhoCanArgs) -> Result<Exit, Exit> {
-    let allowed: Allowed = asked(global, "who_can", &question(&args.method, &args.url, &args.facts()))?;
+    let allowed: Allowed = asked_of_request(global, "who_can", (&args.method, &args.url), &args.facts())?;
     note(&allowed.notes);
     match global.output {
         _ if global.quiet => {}
@@ -170,15 +135,10 @@ pub(super) fn who_can(global: &Global, args: &WhoCanArgs) -> Result<Exit, Exit> 
 
 /// In as many parts as it takes.
 pub(super) fn list(global: &Global, args: &ListArgs) -> Result<Exit, Exit> {
-    let facts = question("", "", &args.facts);
-    let mut after: Option<String> = None;
+    let mut wanted = ListQuestion { facts: supposed(&args.facts), limit: None, after: None };
     let (mut routes, mut omitted) = (Vec::new(), 0);
     loop {
-        let mut parameters = parameters(&facts);
-        parameters.retain(|(name, _)| !matches!(*name, "method" | "url"));
-        parameters.extend(after.clone().map(|after| ("after", after)));
-        let wanted = of_nothing(&facts, after.take());
-        let part: Listed = asked_with(global, "list", &parameters, &wanted)?;
+        let part: Listed = asked(global, "list", &wanted.parameters(), &wanted)?;
         let is_first = routes.is_empty();
         if is_first {
             note(&part.notes);
@@ -188,21 +148,17 @@ pub(super) fn list(global: &Global, args: &ListArgs) -> Result<Exit, Exit> {
             let text = if is_first { &*part.text } else { part.text.split_once("\n\n").map_or("", |(_, rest)| rest) };
             text.lines().for_each(|line| answer(&safe(line)));
         }
-        after = part.route.last().and_then(|route| route.get("name")?.as_str()).map(str::to_owned);
+        wanted.after = part.route.last().and_then(|route| route.get("name")?.as_str()).map(str::to_owned);
         omitted += part.omitted;
         routes.extend(part.route.iter().cloned());
-        if part.more && after.is_some() {
+        if part.more && wanted.after.is_some() {
             continue;
         }
-        let policy = json!({ "version": part.policy.version, "sha256": part.policy.sha256 });
         match global.output {
             _ if global.quiet => {}
             Format::Human => {}
             Format::Json => {
-                let whole = json!({
-                    "principal": part.principal, "permits_now": part.permits_now, "route": routes, "omitted": omitted,
-                    "policy": policy,
-                });
+                let whole = to_json(&part.principal, part.permits_now, &routes, omitted, &part.policy);
                 answer(&serde_json::to_string_pretty(&whole).unwrap_or_default());
             }
             Format::Jsonl => routes.iter().for_each(|route| one_a_line(&part.principal, route)),
@@ -211,41 +167,5 @@ pub(super) fn list(global: &Global, args: &ListArgs) -> Result<Exit, Exit> {
             say_omitted(omitted);
         }
         return Ok(exit_of(part.permits_now));
-    }
-}
-
-/// The same facts of no request in particular.
-fn of_nothing(facts: &PolicyQuestion, after: Option<String>) -> ListQuestion {
-    let PolicyQuestion {
-        method: _,
-        url: _,
-        principal,
-        groups,
-        roles,
-        activated,
-        ip,
-        host,
-        country,
-        compliant_device,
-        fresh_mfa,
-        authenticated_s,
-        at,
-        risk,
-    } = facts.clone();
-    ListQuestion {
-        principal,
-        groups,
-        roles,
-        activated,
-        ip,
-        host,
-        country,
-        compliant_device,
-        fresh_mfa,
-        authenticated_s,
-        at,
-        risk,
-        limit: None,
-        after,
     }
 }

@@ -189,7 +189,7 @@ fn not_written(error: &AppendKeyError) -> Exit {
         AppendKeyError::Duplicate(_) => Exit::Negative,
         AppendKeyError::Invalid(_) => Exit::Usage,
         AppendKeyError::Unreadable(_) => Exit::Configuration,
-        AppendKeyError::Busy(_) | AppendKeyError::Io { .. } => Exit::Unreachable,
+        AppendKeyError::Draft(_) => Exit::Unreachable,
     }
 }
 

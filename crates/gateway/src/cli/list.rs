@@ -5,8 +5,9 @@ use std::fmt::Display;
 use portcullis_policy::{Listing, MOST_ENTRIES, Policy};
 use serde_json::{Value, json};
 
-use crate::answers::listing::{for_people, name_of, route_json};
+use crate::answers::listing::{for_people, name_of, route_json, to_json};
 use crate::answers::supposed::{QuestionError, Stated};
+use crate::answers::verdict::asked;
 use crate::cli::args::{Format, Global, ListArgs};
 use crate::cli::configuration::loaded;
 use crate::cli::facts::stated;
@@ -42,13 +43,9 @@ fn show(global: &Global, policy: &Policy, who: &str, listing: &Listing) {
     match global.output {
         Format::Human => answer(&for_people(who, listing)),
         Format::Json => {
-            let whole = json!({
-                "principal": who,
-                "permits_now": listing.permits_now,
-                "route": listing.routes.iter().map(route_json).collect::<Vec<_>>(),
-                "omitted": listing.omitted,
-                "policy": { "version": policy.version(), "sha256": policy.sha256() },
-            });
+            let routes: Vec<Value> = listing.routes.iter().map(route_json).collect();
+            let omitted = u64::try_from(listing.omitted).unwrap_or(u64::MAX);
+            let whole = to_json(who, listing.permits_now, &routes, omitted, &asked(policy));
             answer(&serde_json::to_string_pretty(&whole).unwrap_or_default());
         }
         Format::Jsonl => {

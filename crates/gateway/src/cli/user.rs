@@ -118,7 +118,7 @@ fn failed(global: &Global, error: &UserFileError) -> Exit {
         UserFileError::Duplicate(_) | UserFileError::Unknown(_) => Exit::Negative,
         UserFileError::Invalid(_) => Exit::Usage,
         UserFileError::Unreadable(_) => Exit::Configuration,
-        UserFileError::Missing(_) | UserFileError::Busy(_) | UserFileError::Io { .. } => Exit::Unreachable,
+        UserFileError::Missing(_) | UserFileError::Draft(_) => Exit::Unreachable,
     };
     fail(global, &error.to_string(), exit)
 }

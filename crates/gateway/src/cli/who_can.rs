@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::answers::standing::{object, rule_json};
 use crate::answers::supposed::{QuestionError, Supposed};
-use crate::answers::who_can::{allowed_parts, for_people, to_json};
+use crate::answers::who_can::{allowed_parts, for_people, no_route, to_json};
 use crate::cli::args::{Format, Global, WhoCanArgs};
 use crate::cli::can;
 use crate::cli::configuration::loaded;
@@ -45,8 +45,7 @@ pub(crate) fn run(global: &Global, args: &WhoCanArgs) -> Exit {
 
 fn ask(global: &Global, policy: &Policy, args: &WhoCanArgs, supposed: &Supposed, facts: &StatedFacts) -> Exit {
     let Some(question) = supposed.action(facts) else {
-        let text = format!("nobody can {} {}: no route leads there", args.method, args.url);
-        can::say(global, "deny", 404, Some("route.not_found"), &text);
+        can::say(global, "deny", 404, Some("route.not_found"), &no_route(&args.method, &args.url));
         return Exit::Negative;
     };
     let who = policy.who_can(&question);

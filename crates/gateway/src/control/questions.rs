@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use portcullis_admin::api::{
-    Allowed, Explained, ListQuestion, Listed, PolicyInForce, PolicyQuestion, Problem, SupposedRisk, Verdict,
+    Allowed, Explained, ListQuestion, Listed, PolicyQuestion, Problem, SupposedFacts, SupposedRisk, Verdict,
 };
 use portcullis_policy::{
-    AccessRequest, Bans, CountryCode, Explanation, Policy, RiskLevel, StatedFacts, stated_principal,
+    AccessRequest, Activation, Bans, CountryCode, Explanation, Policy, Principal, RiskLevel, StatedFacts,
+    stated_principal,
 };
 use portcullis_proxy::Snapshot;
 use serde_json::{Value, json};
@@ -15,7 +16,8 @@ use super::archive::moment;
 use super::{Operated, problem, shown};
 use crate::answers::explanation::{limits_json, malformed_json, to_json};
 use crate::answers::supposed::{QuestionError, Stated, Supposed};
-use crate::answers::{listing, who_can};
+use crate::answers::verdict::asked;
+use crate::answers::{listing, verdict, who_can};
 
 /// The most names of each kind that a question states, and the longest text of it.
 const MAX_NAMES: usize = 1_000;
@@ -37,7 +39,7 @@ struct Judged {
 
 impl Judged {
     fn new(operated: &Operated, question: &PolicyQuestion) -> Result<Self, Problem> {
-        let facts = stated(question)?;
+        let facts = stated_by(question)?;
         let shared = operated.running.shared();
         let snapshot = shared.snapshot().load_full();
         let mut notes = Vec::new();
@@ -51,9 +53,7 @@ impl Judged {
         if let Ok(supposed) = &mut supposed {
             supposed.locate_with(&policy, &shared.geo);
             if is_now && let Some(principal) = supposed.principal() {
-                let lent = shared.lending.of(principal, shared.clock.now());
-                notes.extend(lent.iter().map(|each| format!("lent until {:.0}: {}", each.until, each.gives)));
-                supposed.lend(lent);
+                supposed.lend(lent_to(operated, principal, &mut notes));
             }
             notes.append(&mut supposed.remarks);
         }
@@ -79,10 +79,14 @@ impl Judged {
             ..request
         })
     }
+}
 
-    fn in_force(&self) -> PolicyInForce {
-        PolicyInForce { version: self.policy.version(), sha256: self.policy.sha256().to_owned() }
-    }
+/// What is lent to them now, and that it is.
+fn lent_to(operated: &Operated, principal: &Principal, notes: &mut Vec<String>) -> Vec<Activation> {
+    let shared = operated.running.shared();
+    let lent = shared.lending.of(principal, shared.clock.now());
+    notes.extend(lent.iter().map(|each| format!("lent until {:.0}: {}", each.until, each.gives)));
+    lent
 }
 
 /// The one in force, or the one that comes into force step by step where it decides for this caller.
@@ -90,7 +94,7 @@ fn policy_for(snapshot: &Snapshot, facts: &StatedFacts, notes: &mut Vec<String>)
     let Some(staged) = &snapshot.staged else { return Arc::clone(&snapshot.policy) };
     let principal = facts.principal.as_ref().map(|(kind, id)| {
         let id = snapshot.policy.spelling().id(*kind, id);
-        portcullis_policy::Principal::stated(*kind, &id)
+        Principal::stated(*kind, &id)
     });
     let decides = staged.decides_for(principal.as_ref(), || facts.ip);
     let policy = if decides { &staged.policy } else { &snapshot.policy };
@@ -102,10 +106,15 @@ fn policy_for(snapshot: &Snapshot, facts: &StatedFacts, notes: &mut Vec<String>)
     Arc::clone(policy)
 }
 
-fn stated(question: &PolicyQuestion) -> Result<StatedFacts, Problem> {
-    let lists = [&question.groups, &question.roles, &question.activated];
-    let texts = [&question.method, &question.url].into_iter().chain(lists.into_iter().flatten());
-    let more = [&question.principal, &question.host].into_iter().flatten();
+fn stated_by(question: &PolicyQuestion) -> Result<StatedFacts, Problem> {
+    stated(&[&question.method, &question.url], &question.facts)
+}
+
+/// `named`: what the question says of the request.
+fn stated(named: &[&String], facts: &SupposedFacts) -> Result<StatedFacts, Problem> {
+    let lists = [&facts.groups, &facts.roles, &facts.activated];
+    let texts = named.iter().copied().chain(lists.into_iter().flatten());
+    let more = [&facts.principal, &facts.host].into_iter().flatten();
     if lists.iter().any(|list| list.len() > MAX_NAMES) || texts.chain(more).any(|text| text.len() > MAX_TEXT) {
         return Err(problem(format!("at most {MAX_NAMES} names of a kind, and {MAX_TEXT} bytes of each")));
     }
@@ -113,7 +122,7 @@ fn stated(question: &PolicyQuestion) -> Result<StatedFacts, Problem> {
         let unfit = || problem(format!("`{}` is not a country code of two letters", shown(text)));
         CountryCode::parse(text).ok_or_else(unfit)
     };
-    let principal = stated_principal(question.principal.as_deref().unwrap_or("anyone")).map_err(problem)?;
+    let principal = stated_principal(facts.principal.as_deref().unwrap_or("anyone")).map_err(problem)?;
     let level = |risk: SupposedRisk| match risk {
         SupposedRisk::Low => RiskLevel::Low,
         SupposedRisk::Medium => RiskLevel::Medium,
@@ -121,17 +130,17 @@ fn stated(question: &PolicyQuestion) -> Result<StatedFacts, Problem> {
     };
     Ok(StatedFacts {
         principal: principal.map(|(kind, id)| (kind, id.to_owned())),
-        groups: question.groups.clone(),
-        roles: question.roles.clone(),
-        host: question.host.clone(),
-        ip: question.ip,
-        country: question.country.as_ref().map(country).transpose()?,
-        compliant_device: question.compliant_device,
-        fresh_mfa: question.fresh_mfa,
-        authenticated_s: question.authenticated_s,
-        risk: question.risk.map(level),
-        activated: question.activated.clone(),
-        at: moment("at", question.at.as_deref())?,
+        groups: facts.groups.clone(),
+        roles: facts.roles.clone(),
+        host: facts.host.clone(),
+        ip: facts.ip,
+        country: facts.country.as_ref().map(country).transpose()?,
+        compliant_device: facts.compliant_device,
+        fresh_mfa: facts.fresh_mfa,
+        authenticated_s: facts.authenticated_s,
+        risk: facts.risk.map(level),
+        activated: facts.activated.clone(),
+        at: moment("at", facts.at.as_deref())?,
     })
 }
 
@@ -148,7 +157,7 @@ pub(super) fn can(operated: &Operated, question: &PolicyQuestion) -> Result<Verd
         }
         Err((code, detail)) => ("deny", 400, Some((*code).to_owned()), detail.clone()),
     };
-    let policy = judged.in_force();
+    let policy = asked(&judged.policy);
     Ok(Verdict { decision: decision.to_owned(), status, reason, message, notes: judged.notes, policy })
 }
 
@@ -169,8 +178,9 @@ pub(super) fn explain(operated: &Operated, question: &PolicyQuestion) -> Result<
 
 /// Who may.
 pub(super) fn who_can(operated: &Operated, question: &PolicyQuestion) -> Result<Allowed, Problem> {
-    let is_of_somebody = question.principal.is_some()
-        || [&question.groups, &question.roles, &question.activated].iter().any(|list| !list.is_empty());
+    let facts = &question.facts;
+    let is_of_somebody = facts.principal.is_some()
+        || [&facts.groups, &facts.roles, &facts.activated].iter().any(|list| !list.is_empty());
     if is_of_somebody {
         return Err(problem("who may is the question: nobody is named, nor their groups, roles and what is activated"));
     }
@@ -178,15 +188,14 @@ pub(super) fn who_can(operated: &Operated, question: &PolicyQuestion) -> Result<
     let nobody = |text: String, notes: Vec<String>| Allowed { text, possible: false, report: None, notes };
     let supposed = match &judged.supposed {
         Ok(supposed) => supposed,
-        Err((code, detail)) => return Ok(nobody(format!("deny {code}: {detail}"), judged.notes)),
+        Err((code, detail)) => return Ok(nobody(verdict::for_people("deny", Some(code), detail), judged.notes)),
     };
-    let Some(asked) = supposed.action(&stated(question)?) else {
-        let text = format!("nobody can {} {}: no route leads there", question.method, question.url);
-        return Ok(nobody(text, judged.notes));
+    let Some(action) = supposed.action(&stated_by(question)?) else {
+        return Ok(nobody(who_can::no_route(&question.method, &question.url), judged.notes));
     };
-    let who = judged.policy.who_can(&asked);
-    let report: Value = who_can::to_json(&judged.policy, asked.method, asked.path.as_str(), &who);
-    let text = who_can::for_people(&format!("{} {}", asked.method, asked.path.as_str()), &who);
+    let who = judged.policy.who_can(&action);
+    let report: Value = who_can::to_json(&judged.policy, action.method, action.path.as_str(), &who);
+    let text = who_can::for_people(&format!("{} {}", action.method, action.path.as_str()), &who);
     let mut notes = judged.notes;
     notes.push("what is lent for a time is no grant of the policy: `access list` has it".to_owned());
     Ok(Allowed { text, possible: who.is_possible(), report: Some(json!(report)), notes })
@@ -194,7 +203,7 @@ pub(super) fn who_can(operated: &Operated, question: &PolicyQuestion) -> Result<
 
 /// All that somebody may do, as the policy in force and what is lent now say. Bans are not looked at.
 pub(super) fn list(operated: &Operated, question: &ListQuestion) -> Result<Listed, Problem> {
-    let facts = stated(&question.clone().into())?;
+    let facts = stated(&[], &question.facts)?;
     if question.after.as_ref().is_some_and(|after| after.len() > MAX_TEXT) {
         return Err(problem("`after` is the name of a route"));
     }
@@ -212,8 +221,7 @@ pub(super) fn list(operated: &Operated, question: &ListQuestion) -> Result<Liste
     };
     supposed.locate_with(&shared.geo);
     if let Some(principal) = supposed.principal.as_ref().filter(|_| facts.at.is_none()) {
-        let lent = shared.lending.of(principal, shared.clock.now());
-        notes.extend(lent.iter().map(|each| format!("lent until {:.0}: {}", each.until, each.gives)));
+        let lent = lent_to(operated, principal, &mut notes);
         supposed.lend(lent);
     }
     notes.append(&mut supposed.remarks);
@@ -241,7 +249,7 @@ pub(super) fn list(operated: &Operated, question: &ListQuestion) -> Result<Liste
         more,
         text,
         notes,
-        policy: PolicyInForce { version: policy.version(), sha256: policy.sha256().to_owned() },
+        policy: asked(&policy),
         principal,
     })
 }

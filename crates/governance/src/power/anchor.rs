@@ -4,13 +4,12 @@
 //! wherever a process ends; and a log that ends otherwise is not what the gateway wrote.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use crate::durable;
+use crate::beside::{Note, NoteFile};
 use crate::hash::Hash;
 
 const TITLE: &str = "portcullis-power/1";
-const SUFFIX: &str = ".power";
 
 /// A place in the log: the number of an entry and its hash; 0 and none of an empty one.
 pub type Place = (u64, Hash);
@@ -37,8 +36,12 @@ impl PowerAnchor {
     pub fn holds(&self, end: Place) -> bool {
         self.known == end || self.next == end
     }
+}
 
-    fn to_text(self) -> String {
+impl Note for PowerAnchor {
+    const SUFFIX: &'static str = ".power";
+
+    fn to_text(&self) -> String {
         let ((known, hash), (next, next_hash)) = (self.known, self.next);
         format!("{TITLE} {known} {hash} {next} {next_hash}\n")
     }
@@ -57,13 +60,13 @@ impl PowerAnchor {
 /// The file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PowerAnchorFile {
-    path: PathBuf,
+    file: NoteFile<PowerAnchor>,
 }
 
 impl PowerAnchorFile {
     /// That of the log in this store.
     pub fn beside(store: &Path) -> Self {
-        Self { path: durable::beside(store, SUFFIX) }
+        Self { file: NoteFile::beside(store) }
     }
 
     /// What was written last; `None`: nothing ever, as before the version of the program that began to.
@@ -71,9 +74,7 @@ impl PowerAnchorFile {
     /// # Errors
     /// It cannot be read, or is something else.
     pub fn read(&self) -> io::Result<Option<PowerAnchor>> {
-        let Some(text) = durable::read(&self.path)? else { return Ok(None) };
-        let wrong = || io::Error::new(io::ErrorKind::InvalidData, "it is not what this program writes");
-        PowerAnchor::from_text(&text).map(Some).ok_or_else(wrong)
+        Ok(self.file.read()?)
     }
 
     /// Writes it. It is on the disk when this returns, and as it was before when this fails.
@@ -81,7 +82,7 @@ impl PowerAnchorFile {
     /// # Errors
     /// It cannot be written.
     pub fn write(&self, anchor: PowerAnchor) -> io::Result<()> {
-        durable::write(&self.path, &anchor.to_text())
+        self.file.write(&anchor)
     }
 
     /// Takes it away: the log beside it is another one from now on, by whoever may say so, and is taken as it is at the next start.
@@ -89,12 +90,12 @@ impl PowerAnchorFile {
     /// # Errors
     /// It is still there.
     pub fn forget(&self) -> io::Result<()> {
-        durable::remove(&self.path)
+        self.file.remove()
     }
 
     /// The file.
     pub fn path(&self) -> &Path {
-        &self.path
+        self.file.path()
     }
 }
 

@@ -1,13 +1,12 @@
 //! Who had the log of temporary power taken as it is, and why: in a file beside the store, told by the next start.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use crate::durable;
+use crate::beside::{Note, NoteFile};
 use crate::hash::Hash;
 
 const TITLE: &str = "portcullis-taken/1";
-const SUFFIX: &str = ".taken";
 /// So many are kept, the last ones.
 const MOST: usize = 64;
 /// The longest reason, and the longest list of names, in bytes.
@@ -35,7 +34,7 @@ pub struct Taken {
 /// The file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TakenFile {
-    path: PathBuf,
+    file: NoteFile<Kept>,
 }
 
 impl Taken {
@@ -71,10 +70,32 @@ fn in_a_line(text: &str) -> String {
     text
 }
 
+/// All that the file has, the oldest first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Kept(Vec<Taken>);
+
+impl Note for Kept {
+    const SUFFIX: &'static str = ".taken";
+    const MOST: u64 = MOST_BYTES;
+
+    fn to_text(&self) -> String {
+        let lines: String = self.0.iter().map(Taken::to_line).collect();
+        format!("{TITLE}\n{lines}")
+    }
+
+    fn from_text(text: &str) -> Option<Self> {
+        let mut lines = text.strip_suffix('\n')?.split('\n');
+        if lines.next() != Some(TITLE) {
+            return None;
+        }
+        lines.map(Taken::from_line).collect::<Option<_>>().map(Self)
+    }
+}
+
 impl TakenFile {
     /// That of the log in this store.
     pub fn beside(store: &Path) -> Self {
-        Self { path: durable::beside(store, SUFFIX) }
+        Self { file: NoteFile::beside(store) }
     }
 
     /// All that is kept, the oldest first.
@@ -82,13 +103,7 @@ impl TakenFile {
     /// # Errors
     /// It cannot be read, or is something else.
     pub fn read(&self) -> io::Result<Vec<Taken>> {
-        let Some(text) = durable::read_most(&self.path, MOST_BYTES)? else { return Ok(Vec::new()) };
-        let wrong = || io::Error::new(io::ErrorKind::InvalidData, "it is not what this program writes");
-        let mut lines = text.strip_suffix('\n').ok_or_else(wrong)?.split('\n');
-        if lines.next() != Some(TITLE) {
-            return Err(wrong());
-        }
-        lines.map(|line| Taken::from_line(line).ok_or_else(wrong)).collect()
+        Ok(self.file.read()?.map(|Kept(all)| all).unwrap_or_default())
     }
 
     /// Adds one, in the place of the oldest where there are 64.
@@ -113,8 +128,7 @@ impl TakenFile {
 
     fn write(&self, all: &[Taken]) -> io::Result<()> {
         let kept = all.get(all.len().saturating_sub(MOST)..).unwrap_or(all);
-        let lines: String = kept.iter().map(Taken::to_line).collect();
-        durable::write(&self.path, &format!("{TITLE}\n{lines}"))
+        self.file.write(&Kept(kept.to_vec()))
     }
 }
 

@@ -1,26 +1,17 @@
 //! What is known of whom, and who is to be looked up.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use papaya::HashMap;
 use portcullis_policy::Principal;
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 
 use super::Verdict;
+use crate::asking::{AHEAD_MS, Asking, EVICTED, Looked, SEEN_MS};
 use crate::settings::LdapDirectory;
-
-/// What no time is.
-const NEVER: i64 = i64::MIN;
-/// How exactly it is known when somebody was last seen, in milliseconds: often enough, and no write for each request.
-const SEEN_MS: i64 = 200;
-/// Clocks of requests differ by their way; a look-up that seems to lie further ahead is of another clock, in milliseconds.
-const AHEAD_MS: i64 = 5_000;
-/// Of what is remembered, one in so many goes at once when it is full.
-const EVICTED: usize = 16;
 
 /// Everybody who was looked up, or is to be. All times are in milliseconds since 1970.
 #[derive(Debug)]
@@ -48,12 +39,7 @@ pub(super) struct Subject {
     pub(super) id: Box<str>,
     pub(super) email: Option<Box<str>>,
     known: ArcSwapOption<Known>,
-    seen: AtomicI64,
-    failed: AtomicI64,
-    /// It is in the queue, or being looked up.
-    is_asked: AtomicBool,
-    /// How many look-ups have ended.
-    ended: watch::Sender<u64>,
+    asking: Asking,
 }
 
 /// What was found.
@@ -64,14 +50,6 @@ pub(super) struct Known {
     asked: i64,
     /// The last principal that it was added to, and what that made: the next request of the same token finds it.
     merged: ArcSwapOption<(Arc<Principal>, Arc<Principal>)>,
-}
-
-/// What came of asking.
-pub(super) enum Looked {
-    /// It will be looked up: as many have ended then.
-    Asked { ended: watch::Receiver<u64>, count: u64 },
-    /// Too many wait.
-    TooMany,
 }
 
 impl Cache {
@@ -96,22 +74,17 @@ impl Cache {
     /// Has somebody looked up. `known` is who was found in the cache.
     pub(super) fn ask(&self, id: &str, email: Option<&str>, known: Option<Arc<Subject>>, now: i64) -> Looked {
         let mut queue = self.queue();
-        let asked = |subject: &Subject| {
-            let ended = subject.ended.subscribe();
-            let count = *ended.borrow() + 1;
-            Looked::Asked { ended, count }
-        };
         let key = || email.map_or_else(|| id.into(), |email| format!("{id}\0{email}").into_boxed_str());
         // Another request may have asked meanwhile.
         let known = known.or_else(|| self.get(&key()));
-        if let Some(subject) = known.as_ref().filter(|subject| subject.is_asked.load(Ordering::Acquire)) {
+        if let Some(subject) = known.as_ref().filter(|subject| subject.asking.is_under_way()) {
             // One that is looked up ahead is now waited for.
             if let Some(place) = queue.ahead.iter().position(|ahead| Arc::ptr_eq(ahead, subject))
                 && let Some(ahead) = queue.ahead.remove(place)
             {
                 queue.waiting.push_back(ahead);
             }
-            return asked(subject);
+            return subject.asking.joined();
         }
         if queue.waiting.len() >= self.max_waiting {
             return Looked::TooMany;
@@ -122,16 +95,13 @@ impl Cache {
                 id: id.into(),
                 email: email.map(Box::from),
                 known: ArcSwapOption::empty(),
-                seen: AtomicI64::new(now),
-                failed: AtomicI64::new(NEVER),
-                is_asked: AtomicBool::new(false),
-                ended: watch::Sender::new(0),
+                asking: Asking::new(now),
             });
             self.subjects.pin().insert(subject.key.clone(), Arc::clone(&subject));
             subject
         });
-        subject.is_asked.store(true, Ordering::Release);
-        let looked = asked(&subject);
+        subject.asking.begin();
+        let looked = subject.asking.joined();
         queue.waiting.push_back(subject);
         drop(queue);
         self.wake.notify_one();
@@ -146,7 +116,7 @@ impl Cache {
         };
         let mut queue = self.queue();
         for subject in due {
-            if !subject.is_asked.swap(true, Ordering::AcqRel) {
+            if subject.asking.begin() {
                 queue.ahead.push_back(subject);
                 self.wake.notify_one();
             }
@@ -176,7 +146,7 @@ impl Cache {
     pub(super) fn abandon(&self) {
         let queue = std::mem::take(&mut *self.queue());
         for subject in queue.waiting.into_iter().chain(queue.ahead) {
-            subject.end();
+            subject.asking.end();
         }
     }
 
@@ -184,18 +154,16 @@ impl Cache {
     pub(super) fn evict(&self, settings: &LdapDirectory, now: i64) {
         let subjects = self.subjects.pin();
         let stale = millis(settings.max_stale);
-        let gone = |subject: &Subject| {
-            !subject.is_asked.load(Ordering::Acquire)
-                && now.saturating_sub(subject.seen.load(Ordering::Relaxed)) > stale
-        };
+        let gone =
+            |subject: &Subject| !subject.asking.is_under_way() && now.saturating_sub(subject.asking.seen()) > stale;
         subjects.retain(|_, subject| !gone(subject));
         if subjects.len() <= self.capacity {
             return;
         }
         let mut by_age: Vec<(i64, &Arc<Subject>)> = subjects
             .values()
-            .filter(|subject| !subject.is_asked.load(Ordering::Acquire))
-            .map(|subject| (subject.seen.load(Ordering::Relaxed), subject))
+            .filter(|subject| !subject.asking.is_under_way())
+            .map(|subject| (subject.asking.seen(), subject))
             .collect();
         by_age.sort_unstable_by_key(|(seen, _)| *seen);
         let surplus = subjects.len() - self.capacity + self.capacity / EVICTED;
@@ -223,12 +191,12 @@ impl Job<'_> {
     /// What was found, by a look-up that began at `asked`.
     pub(super) fn found(self, verdict: Verdict, asked: i64) {
         self.subject.known.store(Some(Arc::new(Known { verdict, asked, merged: ArcSwapOption::empty() })));
-        self.subject.failed.store(NEVER, Ordering::Release);
+        self.subject.asking.answered();
     }
 
     /// Nothing, for now.
     pub(super) fn failed(self, now: i64) {
-        self.subject.failed.store(now, Ordering::Release);
+        self.subject.asking.failed(now);
     }
 }
 
@@ -236,21 +204,14 @@ impl Drop for Job<'_> {
     fn drop(&mut self) {
         // Under the lock, so that nobody begins to wait for what has just ended.
         let _queue = self.cache.queue();
-        self.subject.end();
+        self.subject.asking.end();
     }
 }
 
 impl Subject {
-    fn end(&self) {
-        self.is_asked.store(false, Ordering::Release);
-        self.ended.send_modify(|ended| *ended += 1);
-    }
-
     /// What is known, if it is young enough to be used as it is.
     pub(super) fn young(&self, settings: &LdapDirectory, now: i64) -> Option<Arc<Known>> {
-        if now.saturating_sub(self.seen.load(Ordering::Relaxed)) > SEEN_MS {
-            self.seen.store(now, Ordering::Relaxed);
-        }
+        self.asking.see(now);
         let known = self.known.load();
         let known = known.as_ref()?;
         let age = now.saturating_sub(known.asked);
@@ -265,7 +226,7 @@ impl Subject {
     }
 
     pub(super) fn has_failed_since(&self, time: i64) -> bool {
-        self.failed.load(Ordering::Acquire) > time
+        self.asking.has_failed_since(time)
     }
 
     /// Whether it is in use, and three quarters of its time are over.
@@ -274,8 +235,8 @@ impl Subject {
         let Some(known) = known.as_ref() else { return false };
         let lifetime = millis(known.lifetime(settings));
         let age = now.saturating_sub(known.asked);
-        let is_used = self.seen.load(Ordering::Relaxed) > known.asked.saturating_add(SEEN_MS);
-        is_used && age >= lifetime / 4 * 3 && !self.is_asked.load(Ordering::Acquire)
+        let is_used = self.asking.seen() > known.asked.saturating_add(SEEN_MS);
+        is_used && age >= lifetime / 4 * 3 && !self.asking.is_under_way()
     }
 }
 

@@ -2,24 +2,17 @@
 //! for.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use papaya::HashMap;
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 
 use super::Verdict;
+use crate::asking::{AHEAD_MS, Asking, EVICTED, Looked};
 use crate::secret::SecretText;
 use crate::token_cache::TokenHash;
-
-/// What no time is.
-const NEVER: i64 = i64::MIN;
-/// Clocks of requests differ by their way; what seems to lie further ahead is of another clock, in milliseconds.
-const AHEAD_MS: i64 = 5_000;
-/// Of what is remembered, one in so many goes at once when it is full.
-const EVICTED: usize = 16;
 
 /// Every token that was asked for, or is to be. All times are in milliseconds since 1970.
 #[derive(Debug)]
@@ -37,12 +30,7 @@ pub(super) struct Cache {
 pub(super) struct Entry {
     hash: TokenHash,
     known: ArcSwapOption<Known>,
-    seen: AtomicI64,
-    failed: AtomicI64,
-    /// It is in the queue, or being asked for.
-    is_asked: AtomicBool,
-    /// How many questions have ended.
-    ended: watch::Sender<u64>,
+    asking: Asking,
 }
 
 #[derive(Debug)]
@@ -51,14 +39,6 @@ struct Known {
     /// When it was asked for, which is before the provider said it, and until before when it counts.
     asked: i64,
     until: i64,
-}
-
-/// What came of asking.
-pub(super) enum Looked {
-    /// It will be asked for: as many have ended then.
-    Asked { ended: watch::Receiver<u64>, count: u64 },
-    /// Too many wait.
-    TooMany,
 }
 
 impl Cache {
@@ -83,31 +63,19 @@ impl Cache {
         let mut queue = self.queue();
         // Another request may have asked meanwhile; and what the caller found may have been forgotten.
         let known = self.get(hash);
-        let asked = |entry: &Entry| {
-            let ended = entry.ended.subscribe();
-            let count = *ended.borrow() + 1;
-            Looked::Asked { ended, count }
-        };
-        if let Some(entry) = known.as_ref().filter(|entry| entry.is_asked.load(Ordering::Acquire)) {
-            return asked(entry);
+        if let Some(entry) = known.as_ref().filter(|entry| entry.asking.is_under_way()) {
+            return entry.asking.joined();
         }
         if queue.len() >= self.max_waiting {
             return Looked::TooMany;
         }
         let entry = known.unwrap_or_else(|| {
-            Arc::new(Entry {
-                hash: *hash,
-                known: ArcSwapOption::empty(),
-                seen: AtomicI64::new(now),
-                failed: AtomicI64::new(NEVER),
-                is_asked: AtomicBool::new(false),
-                ended: watch::Sender::new(0),
-            })
+            Arc::new(Entry { hash: *hash, known: ArcSwapOption::empty(), asking: Asking::new(now) })
         });
-        entry.is_asked.store(true, Ordering::Release);
+        entry.asking.begin();
         // Also one that is there: it may just be forgotten, by who has not seen yet that it is asked for. The answer must be found.
         self.entries.pin().insert(*hash, Arc::clone(&entry));
-        let looked = asked(&entry);
+        let looked = entry.asking.joined();
         queue.push_back((entry, SecretText::new(token.to_owned())));
         drop(queue);
         self.wake.notify_one();
@@ -139,28 +107,28 @@ impl Cache {
     /// Lets go of everybody who waits: nobody asks any more.
     pub(super) fn abandon(&self) {
         let queue = std::mem::take(&mut *self.queue());
-        queue.into_iter().for_each(|(entry, _)| entry.end());
+        queue.into_iter().for_each(|(entry, _)| entry.asking.end());
     }
 
     /// Forgets what says nothing any more, and where there is too much what was seen longest ago.
     pub(super) fn evict(&self, now: i64) {
         let entries = self.entries.pin();
         entries.retain(|_, entry| {
-            entry.is_asked.load(Ordering::Acquire) || entry.young(now).is_some() || entry.has_failed_since(now - 1_000)
+            entry.asking.is_under_way() || entry.young(now).is_some() || entry.has_failed_since(now - 1_000)
         });
         if entries.len() <= self.capacity {
             return;
         }
         let mut by_age: Vec<(i64, TokenHash)> = entries
             .values()
-            .filter(|entry| !entry.is_asked.load(Ordering::Acquire))
-            .map(|entry| (entry.seen.load(Ordering::Relaxed), entry.hash))
+            .filter(|entry| !entry.asking.is_under_way())
+            .map(|entry| (entry.asking.seen(), entry.hash))
             .collect();
         by_age.sort_unstable_by_key(|(seen, _)| *seen);
         let surplus = entries.len() - self.capacity + self.capacity / EVICTED;
         for (_, hash) in by_age.into_iter().take(surplus) {
             // Somebody may ask for it since.
-            let _ = entries.remove_if(&hash, |_, entry| !entry.is_asked.load(Ordering::Acquire));
+            let _ = entries.remove_if(&hash, |_, entry| !entry.asking.is_under_way());
         }
     }
 
@@ -185,12 +153,12 @@ impl Job<'_> {
     pub(super) fn found(self, verdict: Verdict, asked: i64, lasts: Duration) {
         let lasts = i64::try_from(lasts.as_millis()).unwrap_or(i64::MAX);
         self.entry.known.store(Some(Arc::new(Known { verdict, asked, until: asked.saturating_add(lasts) })));
-        self.entry.failed.store(NEVER, Ordering::Release);
+        self.entry.asking.answered();
     }
 
     /// Nothing, for now.
     pub(super) fn failed(self, now: i64) {
-        self.entry.failed.store(now, Ordering::Release);
+        self.entry.asking.failed(now);
     }
 }
 
@@ -198,28 +166,21 @@ impl Drop for Job<'_> {
     fn drop(&mut self) {
         // Under the lock, so that nobody begins to wait for what has just ended.
         let _queue = self.cache.queue();
-        self.entry.end();
+        self.entry.asking.end();
     }
 }
 
 impl Entry {
-    fn end(&self) {
-        self.is_asked.store(false, Ordering::Release);
-        self.ended.send_modify(|ended| *ended += 1);
-    }
-
     /// What is known, if it counts still.
     pub(super) fn young(&self, now: i64) -> Option<Verdict> {
         let known = self.known.load();
         let known = known.as_ref().filter(|known| now < known.until && now > known.asked - AHEAD_MS)?;
-        if now.saturating_sub(self.seen.load(Ordering::Relaxed)) > 200 {
-            self.seen.store(now, Ordering::Relaxed);
-        }
+        self.asking.see(now);
         Some(known.verdict.clone())
     }
 
     pub(super) fn has_failed_since(&self, time: i64) -> bool {
-        self.failed.load(Ordering::Acquire) > time
+        self.asking.has_failed_since(time)
     }
 }
 

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 
 use super::callers::{CallerClass, ClaimClass, device};
+use super::change::distance;
 use super::products::Product;
 use super::solve::{Axes, Found, Kind, Problem, UNVERIFIED, activations};
 use super::told::{Told, carrying};

@@ -193,36 +193,17 @@ fn change_row(change: &Change) -> [String; 7] {
 
 pub(super) fn of_version(done: &Answer) -> String {
     let Some(version) = done.versions.first() else { return safe(&done.message) };
-    let change = &version.change;
-    let mut lines = vec![
-        format!("version   {}, activated {} by {}", version.n, activated(version), safe(&version.by)),
-        format!("hash      {}", safe(&version.hash)),
-        format!(
-            "change    {}: {}, {}, of version {}",
-            safe(&change.id),
-            kind(change),
-            safe(&change.class),
-            change.base
-        ),
-        format!("author    {}", safe(&change.authors.join(", "))),
-        format!("reason    {}", safe(&change.reason)),
+    let mut rows = vec![
+        ("version", format!("{}, activated {} by {}", version.n, activated(version), safe(&version.by))),
+        ("hash", safe(&version.hash)),
     ];
-    if !change.ticket.is_empty() {
-        lines.push(format!("ticket    {}", safe(&change.ticket)));
-    }
-    lines.push(format!("impact    {}", safe(change.impact.as_deref().unwrap_or("nobody looked"))));
-    if change.impact.is_some() {
-        lines.extend(change.foreseen.iter().map(|line| format!("          {}", safe(line))));
-    }
-    let what = if change.kind == "veto" { "said no " } else { "approvals" };
-    lines.push(format!("{what:<10}{}", approvals(change)));
-    for file in &done.files {
+    rows.extend(rows_of(&version.change, Moment::Activated));
+    rows.extend(done.files.iter().map(|file| {
         let bytes = BASE64.decode(file.content.as_bytes()).map_or(0, |bytes| bytes.len());
-        lines.push(format!("file      {} ({bytes} bytes)", safe(&file.name)));
-    }
-    lines.extend(done.holds.iter().map(|file| format!("file      {} ({} bytes)", safe(&file.name), file.bytes)));
-    lines.push(format!("print one with: portcullis policy show {} --file NAME", version.n));
-    lines.join("\n")
+        ("file", format!("{} ({bytes} bytes)", safe(&file.name)))
+    }));
+    rows.extend(held(done));
+    format!("{}\nprint one with: portcullis policy show {} --file NAME", in_lines(&rows), version.n)
 }
 
 /// A change as it is told to who may only look: the gateway's word for it, and nothing that could be signed.
@@ -230,27 +211,57 @@ pub(super) fn of_waiting(done: &Answer) -> String {
     let Some(change) = done.changes.first() else { return safe(&done.message) };
     let missing = change.missing.as_deref();
     let state = missing.map_or_else(|| change.state.clone(), |missing| format!("{}: {missing}", change.state));
-    let mut lines = vec![
-        format!("state     {}", safe(&state)),
-        format!(
-            "change    {}: {}, {}, of version {}",
-            safe(&change.id),
-            kind(change),
-            safe(&change.class),
-            change.base
+    let mut rows = vec![("state", safe(&state))];
+    rows.extend(rows_of(change, Moment::Waiting));
+    rows.extend(held(done));
+    in_lines(&rows)
+}
+
+/// What is said, under its label.
+type Row = (&'static str, String);
+
+fn in_lines(rows: &[Row]) -> String {
+    let lines: Vec<String> = rows.iter().map(|(label, text)| format!("{label:<10}{text}")).collect();
+    lines.join("\n")
+}
+
+/// When a change is told of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Moment {
+    /// While it waits: until when, and what was foreseen so far.
+    Waiting,
+    /// As the version that it has become.
+    Activated,
+}
+
+/// What is said of every change, one below the other.
+fn rows_of(change: &Change, when: Moment) -> Vec<Row> {
+    let mut rows = vec![
+        (
+            "change",
+            format!("{}: {}, {}, of version {}", safe(&change.id), kind(change), safe(&change.class), change.base),
         ),
-        format!("author    {}", safe(&change.authors.join(", "))),
-        format!("reason    {}", safe(&change.reason)),
+        ("author", safe(&change.authors.join(", "))),
+        ("reason", safe(&change.reason)),
     ];
     if !change.ticket.is_empty() {
-        lines.push(format!("ticket    {}", safe(&change.ticket)));
+        rows.push(("ticket", safe(&change.ticket)));
     }
-    lines.push(format!("proposed  {}, until {}", safe(&change.created), safe(&change.expires)));
-    lines.push(format!("impact    {}", safe(change.impact.as_deref().unwrap_or("nobody looked"))));
-    lines.extend(change.foreseen.iter().map(|line| format!("          {}", safe(line))));
-    lines.push(format!("approvals {}", approvals(change)));
-    lines.extend(done.holds.iter().map(|file| format!("file      {} ({} bytes)", safe(&file.name), file.bytes)));
-    lines.join("\n")
+    if when == Moment::Waiting {
+        rows.push(("proposed", format!("{}, until {}", safe(&change.created), safe(&change.expires))));
+    }
+    rows.push(("impact", safe(change.impact.as_deref().unwrap_or("nobody looked"))));
+    if when == Moment::Waiting || change.impact.is_some() {
+        rows.extend(change.foreseen.iter().map(|line| ("", safe(line))));
+    }
+    let is_no = when == Moment::Activated && change.kind == "veto";
+    rows.push((if is_no { "said no" } else { "approvals" }, approvals(change)));
+    rows
+}
+
+/// The files, where they are told without what is in them.
+fn held(done: &Answer) -> impl Iterator<Item = Row> {
+    done.holds.iter().map(|file| ("file", format!("{} ({} bytes)", safe(&file.name), file.bytes)))
 }
 
 /// Who signed, by which key, and when. An older gateway tells the keys alone.

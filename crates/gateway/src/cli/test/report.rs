@@ -2,11 +2,14 @@
 
 use std::io::IsTerminal as _;
 
-use portcullis_policy::{Policy, RuleRef};
+use portcullis_policy::Policy;
 use serde_json::{Value, json};
 
 use super::trial::{Answer, Failure, Trial, Verdict, written_rule};
 use super::{Run, covered};
+use crate::answers::explanation::{nearest_json, shadow_json};
+use crate::answers::standing::rule_json;
+use crate::answers::verdict::asked;
 use crate::cli::args::{Format, Global};
 use crate::cli::output::answer;
 use crate::telemetry::colour;
@@ -52,7 +55,7 @@ impl<'g> Reporter<'g> {
             "passed": run.passed(), "failed": run.failed(), "skipped": run.skipped(), "not_run": run.not_run,
             "coverage": run.coverage.as_ref().map(|coverage| covered::to_json(coverage, min)),
             "notes": run.notes,
-            "policy": { "version": policy.version(), "sha256": policy.sha256() },
+            "policy": asked(policy),
         });
         if self.global.output == Format::Jsonl {
             let mut line = json!({ "kind": "summary" });
@@ -157,7 +160,7 @@ fn to_json(trial: &Trial<'_>) -> Value {
             let mut more = json!({ "result": "fail", "duration_us": microseconds(trial), "unmet": unmet });
             if let Some(answer) = &failure.answer {
                 merge(&mut more, answer_json(answer));
-                merge(&mut more, json!({ "nearest": nearest_json(answer) }));
+                merge(&mut more, json!({ "nearest": nearest_json(&answer.nearest) }));
             }
             more
         }
@@ -167,36 +170,11 @@ fn to_json(trial: &Trial<'_>) -> Value {
 }
 
 fn answer_json(answer: &Answer) -> Value {
-    let shadow: Vec<Value> = answer
-        .shadow
-        .iter()
-        .map(|finding| {
-            json!({
-                "decision": finding.outcome.as_str(), "reason": finding.reason.map(|reason| reason.code()),
-                "rule": finding.rule.as_ref().map(rule_json),
-            })
-        })
-        .collect();
     json!({
         "decision": answer.outcome.as_str(), "status": answer.status, "reason": answer.reason,
-        "message": answer.message, "rule": answer.rule.as_ref().map(rule_json), "shadow": shadow,
+        "message": answer.message, "rule": answer.rule.as_ref().map(rule_json),
+        "shadow": shadow_json(&answer.shadow),
     })
-}
-
-fn nearest_json(answer: &Answer) -> Vec<Value> {
-    let each = answer.nearest.iter();
-    each.map(|each| {
-        let at = each.at.as_ref();
-        json!({
-            "needs": each.needs, "grant": each.grant.as_ref().map(|rule| &*rule.name),
-            "file": at.map(|rule| &*rule.file), "line": at.map(|rule| rule.line),
-        })
-    })
-    .collect()
-}
-
-fn rule_json(rule: &RuleRef) -> Value {
-    json!({ "kind": rule.kind.as_str(), "name": &*rule.name, "file": &*rule.file, "line": rule.line })
 }
 
 fn microseconds(trial: &Trial<'_>) -> u64 {
