@@ -4,6 +4,7 @@ use data_encoding::BASE64;
 use jiff::Timestamp;
 use portcullis_admin::govern::{Answer, Change, Live, RecoveryKey, Rollout, Version};
 
+use super::review::other_names;
 use crate::answers::table::table;
 use crate::answers::terminal::safe;
 use crate::cli::live::short;
@@ -278,7 +279,7 @@ pub(super) fn of_approvers(done: &Answer) -> String {
                 key.revoked.as_ref().map_or_else(|| "active".to_owned(), |time| format!("revoked {}", safe(time)));
             rows.push([
                 safe(&approver.person),
-                safe(&approver.aliases.join(", ")),
+                safe(&other_names(&approver.aliases)),
                 safe(&key.id),
                 safe(&key.added),
                 state,
