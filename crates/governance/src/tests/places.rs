@@ -15,7 +15,7 @@ fn by(level: u32, typed: &str, account: &str) -> Wish {
 fn nobody_keeps_others_from_proposing_and_there_is_always_a_place_for_what_cannot_wait() {
     let people = people();
     let (_shared, mut governor) = governed(&people);
-    let full = |outcome: Result<_, crate::GovernanceError>| outcome.map(|_: crate::Change| ()).unwrap_err().to_string();
+    let full = why;
     // By the account, under another name each time.
     for n in 0..MAX_OPEN_OF_ONE {
         governor.propose(&by(6, &format!("name {n}"), "mallory"), at(2)).unwrap();
