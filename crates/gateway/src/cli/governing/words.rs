@@ -92,12 +92,8 @@ fn live(live: &Live) -> String {
 fn of_step(rollout: &Rollout) -> String {
     let mut text: String = rollout.found.iter().map(|line| format!("\n          {}", safe(line))).collect();
     let seen = rollout.requests.saturating_add(rollout.newly_permitted);
-    let is_over = rollout.lasts_s > 0 && rollout.spent_s >= rollout.lasts_s;
-    if is_over && seen < u64::from(rollout.min_requests) {
-        text.push_str(&format!(
-            "\n          its time is over: it waits until {} requests were seen",
-            rollout.min_requests
-        ));
+    if let Some(waits) = &rollout.waits {
+        text.push_str(&format!("\n          {}", safe(waits)));
     } else if seen == 0 && rollout.lasts_s > 0 {
         text.push_str("\n          nothing was seen of it in this step yet");
     }
