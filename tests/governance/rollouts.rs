@@ -119,8 +119,7 @@ fn a_canary_decides_for_its_callers_across_a_restart_until_somebody_hurries_it()
 #[test]
 fn step_after_step_it_is_live_for_everybody_and_on_the_disk() {
     let upstream = Upstream::start();
-    let steps =
-        "[governance]\nshadow = \"1s\"\ncanary = [\"50%\"]\ncanary_step = \"1s\"\nmax_newly_denied = \"100%\"\n";
+    let steps = "[governance]\nshadow = \"1s\"\ncanary = [\"50%\"]\ncanary_step = \"1s\"\nmax_newly_denied = \"100%\"\nmin_requests = 0\n";
     let (site, key) = site(&upstream, steps);
     let mut gateway = site.start();
     activate(&gateway.site, &mistake());
@@ -206,7 +205,7 @@ fn a_reload_that_ends_a_rollout_says_so() {
 #[test]
 fn a_step_that_nobody_came_to_waits_for_requests() {
     let upstream = Upstream::start();
-    let (site, key) = site(&upstream, "[governance]\nshadow = \"1s\"\nmin_requests = 2\n");
+    let (site, key) = site(&upstream, "[governance]\nshadow = \"1s\"\nmin_requests = 2\nmin_callers = 1\n");
     site.policy(&mistake());
     let gateway = site.start();
     activate(&gateway.site, &[FINANCE, NO_BANS].concat());
@@ -221,7 +220,8 @@ fn a_step_that_nobody_came_to_waits_for_requests() {
     assert!(message.contains("0 of the 2 requests that `min_requests` asks for"), "{message}");
     assert!(message.contains(" --now --reason \"…\"` has it live without them"), "{message}");
     let shown = run(&gateway.site, &["policy", "status"], 0);
-    assert!(shown.contains("its time is over: it waits until 2 requests were seen"), "{shown}");
+    assert!(shown.contains("its time is over, and it was not tried: 0 of the 2 requests"), "{shown}");
+    assert!(run(&gateway.site, &["policy", "list"], 0).contains("its time is over, and it was not tried"));
     assert_eq!(rollout(&gateway.site)["min_requests"], 2);
     let live = || {
         // Until then the version before decides.
@@ -235,6 +235,53 @@ fn a_step_that_nobody_came_to_waits_for_requests() {
         assert!(message.contains(part), "{part}: {message}");
     }
     assert_eq!((&live["severity"], status(&gateway, &key)), (&"low".into(), 200));
+}
+
+/// By default nothing comes into force by the clock alone: neither where nobody comes, nor where one caller looks again and again whether something is there.
+#[test]
+fn one_caller_alone_tries_no_step() {
+    let upstream = Upstream::start();
+    let (site, key) = site(&upstream, "[governance]\nshadow = \"1s\"\nmax_newly_denied = \"100%\"\nmin_requests = 1\n");
+    let gateway = site.start();
+    assert_eq!(status(&gateway, &key), 200);
+    let change = activate(&gateway.site, &mistake());
+    event(&gateway, "policy.rollout");
+    let waits = || {
+        assert_eq!(status(&gateway, &key), 200, "the version before decides");
+        let waits = rollout(&gateway.site)["waits"].as_str().map(str::to_owned);
+        waits.filter(|waits| waits.contains("by 1 of the 2 callers that `min_callers` asks for"))
+    };
+    let waits = wait::until(PATIENCE, waits).expect("it waits for somebody else");
+    for part in [
+        &*format!("`portcullis policy activate {} --now --reason \"…\"` has it live without them", &change[..8]),
+        "`portcullis policy abort --reason \"…\"` takes it back",
+    ] {
+        assert!(waits.contains(part), "{part}: {waits}");
+    }
+    let shown = rollout(&gateway.site);
+    assert!(shown["requests"].as_u64().unwrap() >= 1 && shown["min_callers"] == 2, "{shown}");
+    run(&gateway.site, &["policy", "activate", &change, "--now", "--reason", "alice is the only one"], 0);
+    assert_eq!((status(&gateway, &key), rollout(&gateway.site)), (403, Value::Null));
+}
+
+/// A step that nobody tries ends all the same: what nobody has seen is taken back.
+#[test]
+fn a_step_waits_no_longer_than_it_may() {
+    let upstream = Upstream::start();
+    let (site, key) = site(&upstream, "[governance]\nshadow = \"1s\"\nmax_wait = \"1s\"\n");
+    let gateway = site.start();
+    activate(&gateway.site, &mistake());
+    let back = event(&gateway, "policy.reverted");
+    let message = back["message"].as_str().unwrap();
+    for part in [
+        "version 2 was taken back in the step shadow: no caller: it was not tried within the 1 s that `max_wait` lets it wait",
+        "0 of the 20 requests",
+        "version 3 has what version 1 had, and is live",
+    ] {
+        assert!(message.contains(part), "{part}: {message}");
+    }
+    assert_eq!(back["severity"], "high");
+    assert_eq!((status(&gateway, &key), live(&gateway.site), rollout(&gateway.site)), (200, 3, Value::Null));
 }
 
 #[test]
@@ -444,7 +491,7 @@ fn a_version_whose_reload_fails_is_tried_again_though_no_step_of_it_was_seen() {
 #[test]
 fn a_process_that_drains_goes_on_with_no_step_and_the_one_that_takes_over_begins_where_it_was() {
     let upstream = Upstream::start();
-    let steps = "[shutdown]\ndelay = \"2m\"\n[governance]\ncanary = [\"50%\", \"100%\"]\ncanary_step = \"8s\"\nmax_newly_denied = \"100%\"\n";
+    let steps = "[shutdown]\ndelay = \"2m\"\n[governance]\ncanary = [\"50%\", \"100%\"]\ncanary_step = \"8s\"\nmax_newly_denied = \"100%\"\nmin_requests = 0\n";
     let (site, key) = site(&upstream, steps);
     let gateway = site.start();
     activate(&gateway.site, &mistake());

@@ -359,6 +359,15 @@ pub struct Rollout {
     /// The step does not end by itself before `requests` and `newly_permitted` together are so many; 0: it ends by the clock alone.
     #[serde(default)]
     pub min_requests: u32,
+    /// How many different callers had these, since the gateway started.
+    #[serde(default)]
+    pub callers: u64,
+    /// Nor before they came from so many.
+    #[serde(default)]
+    pub min_callers: u32,
+    /// Why the step does not end though its time is over, and what has it go on or takes the version back, in a sentence; null: it does not wait.
+    #[serde(default)]
+    pub waits: Option<String>,
     /// What was found in this step since the gateway started, in sentences that name callers, actions and rules.
     #[serde(default)]
     pub found: Vec<String>,

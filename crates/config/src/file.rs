@@ -52,7 +52,7 @@ pub(crate) use feed::{
     REDIRECTS, Share, Suffix,
 };
 pub(crate) use gateway::{GatewayFile, read_gateway};
-pub(crate) use governance::{Backup, DENIED_CALLERS, Governance, STEP_REQUESTS};
+pub(crate) use governance::{Backup, DENIED_CALLERS, Governance, STEP_CALLERS, STEP_REQUESTS};
 pub(crate) use identity::{
     ASSERTION_SIZES, ApiKeyProvider, BESIDE_CREDENTIAL, CertificateProvider, HEADER_SIZES, HeaderRole, Identity,
     JwtProvider, PROOF_ALGORITHMS, PasswordProvider, REMEMBERED, REQUIRE, SAN, TOKEN_TYPES,

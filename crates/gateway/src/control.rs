@@ -100,7 +100,7 @@ impl Operated {
 
     /// Whether nobody changes alone who gets in.
     fn needs_approvals(&self) -> bool {
-        self.running.governing().is_some_and(|governing| governing.is_required())
+        self.running.governing().is_some_and(|governing| governing.demands_approvals())
     }
 
     /// Whether only a policy puts another calibration in force.

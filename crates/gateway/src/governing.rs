@@ -307,6 +307,11 @@ impl Governing {
         self.governor().is_required()
     }
 
+    /// The same, as it was said last: nobody is waited for.
+    pub(crate) fn demands_approvals(&self) -> bool {
+        self.loosen() > 0
+    }
+
     /// What power that is given for a time needs; `None`: nobody has to approve anything. Nobody is waited for.
     pub(crate) fn demands(&self) -> Option<Arc<Demands>> {
         let demands = Arc::clone(self.demanded.load().demands());

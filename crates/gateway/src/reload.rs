@@ -38,7 +38,8 @@ impl Outcome {
     }
 }
 
-/// Reloads, as these asked. Files are read on another thread, so the ops listener answers meanwhile; the data plane never waits.
+/// Reloads, as these asked. Files are read, and what is to be is put in force, on threads where it may wait (for a disk, for whoever compares versions): the ops
+/// listener answers meanwhile, and the data plane never waits.
 pub(crate) async fn reload(config: &Path, running: &Arc<Running>, why: Why, asked: &Asked) -> Outcome {
     // Rotated logs are reopened whether or not the configuration is good.
     running.shared().recorder.reopen();
@@ -78,30 +79,35 @@ async fn attempt(
 ) -> Result<(Outcome, EventKind), Overtaken> {
     let path = config.to_owned();
     let governing = running.governing().cloned();
-    // Who activates is told by the answer to that.
-    let rolling = governing.as_ref().filter(|_| why == Why::Asked).and_then(|governing| governing.rollout());
     let in_force = running.shared().snapshot().load().policy.version();
     let kept = Kept(Arc::clone(running));
     let decided = tokio::task::spawn_blocking(move || match governing {
-        Some(governing) => governing.choose(None, why, Some(in_force)).map(|decided| {
-            let is_noted = matches!(decided.number, Number::Noted(..));
-            let impact = if is_noted { governing.foresee_found(&decided.loaded, &kept) } else { Vec::new() };
-            (decided, impact)
-        }),
+        Some(governing) => {
+            // Who activates is told by the answer to that.
+            let rolling = Some(()).filter(|()| why == Why::Asked).and_then(|()| governing.rollout());
+            governing.choose(None, why, Some(in_force)).map(|decided| {
+                let is_noted = matches!(decided.number, Number::Noted(..));
+                let impact = if is_noted { governing.foresee_found(&decided.loaded, &kept) } else { Vec::new() };
+                (decided, impact, rolling.map(|rolling| rolling.rollout.n))
+            })
+        }
         None => load(&path, &ProcessEnvironment)
-            .map(|loaded| (Decided::unversioned(loaded), Vec::new()))
+            .map(|loaded| (Decided::unversioned(loaded), Vec::new(), None))
             .map_err(|report| Refused::Files(Box::new(report))),
     })
     .await;
     let mut kind = EventKind::PolicyRejected;
     let outcome = match decided {
-        Ok(Ok((mut decided, impact))) => {
+        Ok(Ok((mut decided, impact, rolled_out))) => {
             // First the databases, which take a while: countries are known when the policy asks for them.
             let before = running.shared().geo.settings();
             locate(running, decided.loaded.geo.clone()).await;
             let alarm = decided.alarm.take();
             let asked = Asked { impact, ..asked.clone() };
-            let outcome = apply(decided, running, &asked, rolling.map(|rolling| rolling.rollout.n));
+            let on = Arc::clone(running);
+            let applied = tokio::task::spawn_blocking(move || apply(decided, &on, &asked, rolled_out));
+            let failed = |error| Ok(Outcome::failed(format!("the configuration could not be put in force: {error}")));
+            let outcome = applied.await.unwrap_or_else(failed);
             if outcome.as_ref().map_or(true, |outcome| outcome.result.is_err()) {
                 locate(running, before).await;
             } else if let Some(alarm) = alarm {
@@ -134,7 +140,7 @@ async fn locate(running: &Running, settings: portcullis_geo::GeoSettings) {
     }
 }
 
-/// Puts it in force. `rolled_out`: the version that was being rolled out before.
+/// Puts it in force. It waits for whoever keeps the log of versions, or a list. `rolled_out`: the version that was being rolled out before.
 fn apply(
     mut decided: Decided,
     running: &Running,

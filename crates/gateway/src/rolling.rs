@@ -20,6 +20,8 @@ use crate::governing::{Asked, Governing, Rolling as Standing, Why, percent, stag
 use crate::insight::Insight;
 use crate::running::Running;
 
+mod waiting;
+
 /// How often it is looked at.
 const TICK: Duration = Duration::from_millis(500);
 /// How often it is written down how far it has come: a crash loses at most that.
@@ -121,8 +123,8 @@ struct Step {
     written: Instant,
     /// It is to be taken back for this reason: the data plane has done so, and the store not yet.
     taken_back: Option<String>,
-    /// It was said that it waits on for requests.
-    waits: bool,
+    /// When it was said last that it waits on for requests.
+    waits: Option<Instant>,
 }
 
 impl Hand {
@@ -135,7 +137,11 @@ impl Hand {
         };
         let rollout = standing.rollout;
         if rollout.is_ending() {
-            let finished = self.finish(rollout.n, "it had come through its steps before", false);
+            let (found, is_empty) = match rollout.ended_unseen() {
+                true => ("it had come through its steps before, and nothing was seen of it in the last one", true),
+                false => ("it had come through its steps before", false),
+            };
+            let finished = self.finish(rollout.n, found, is_empty);
             if finished.is_err() {
                 self.try_again_what_is_owed();
             }
@@ -177,14 +183,15 @@ impl Hand {
         let budget =
             Budget { share_ppm: standing.stages.max_newly_denied, callers: standing.stages.min_denied_callers };
         if watched.is_over(budget) {
-            return self.take_back(&standing, watched);
+            let reason = self.denies_too_much(&standing, watched);
+            return self.take_back(&standing, reason);
         }
         let now = progress(rollout, spent, watched);
         self.governing.see(now);
         match standing.stage().filter(|stage| spent < stage.lasts) {
             Some(_) => self.note(now),
-            None if now.seen() < u64::from(standing.stages.min_requests) => self.wait_on(&standing, now),
-            None => self.go_on(&standing, &staged, watched),
+            None if standing.stages.is_tried(&now) => self.go_on(&standing, &staged, watched),
+            None => self.wait_on(Standing { rollout: now, ..standing }),
         }
     }
 
@@ -203,7 +210,7 @@ impl Hand {
                 ..Watched::default()
             });
         }
-        self.step = Some(Step { began_with: rollout, began: now, written: now, taken_back: None, waits: false });
+        self.step = Some(Step { began_with: rollout, began: now, written: now, taken_back: None, waits: None });
         let lasts = standing.stage().map_or(Duration::ZERO, |stage| stage.lasts);
         let left = lasts.saturating_sub(Duration::from_millis(rollout.spent_ms));
         self.tell(
@@ -221,25 +228,6 @@ impl Hand {
                 }
             ),
         );
-    }
-
-    /// The time of a step is over, and too little came to say that it was tried: nothing comes into force unseen where that was asked for.
-    fn wait_on(&mut self, standing: &Standing, now: Rollout) -> Result<(), String> {
-        if let Some(step) = self.step.as_mut().filter(|step| !step.waits) {
-            step.waits = true;
-            let least = standing.stages.min_requests;
-            self.tell_as(
-                Severity::High,
-                format!(
-                    "version {} stays in the step {}: {} of the {least} requests that `min_requests` asks for were decided on by both; it goes on when they have come, `portcullis policy activate {} --now --reason \"…\"` has it live without them, and `portcullis policy abort` takes it back",
-                    now.n,
-                    words(standing.stage()),
-                    now.seen(),
-                    now.change.short(),
-                ),
-            );
-        }
-        self.note(now)
     }
 
     fn note(&mut self, now: Rollout) -> Result<(), String> {
@@ -294,29 +282,29 @@ impl Hand {
         let remark = match self.governing.finish_rollout(n) {
             Ok(remark) => remark.map_or_else(String::new, |remark| format!("; {remark}")),
             Err(error) => {
-                self.see_it_in_force_unwritten(n, &error);
+                self.see_it_in_force_unwritten(n, &error, is_empty);
                 return Err(error);
             }
         };
         self.unwritten = None;
         self.end();
         self.put_in_force(n);
-        let severity = if is_empty { Severity::High } else { EventKind::PolicyRollout.severity() };
-        self.tell_as(severity, format!("version {n} is live for everybody: {found}{remark}"));
+        self.tell_as(end_severity(is_empty), format!("version {n} is live for everybody: {found}{remark}"));
         Ok(())
     }
 
     /// Some of its files may be in place, and others are not: it is live for everybody, whatever they hold, and they are written as soon as they can be.
-    fn see_it_in_force_unwritten(&mut self, n: u64, error: &str) {
+    fn see_it_in_force_unwritten(&mut self, n: u64, error: &str, is_empty: bool) {
         if !self.governing.is_ending(n) || self.unwritten == Some(n) {
             return;
         }
         self.unwritten = Some(n);
         self.end();
         let again = AGAIN.as_secs();
-        self.tell(
-            EventKind::PolicyRollout,
-            format!("version {n} is live for everybody, and its files are not all written: {error}; it is tried again every {again} s"),
+        let unseen = if is_empty { "; nothing was seen of it in its last step" } else { "" };
+        self.tell_as(
+            end_severity(is_empty),
+            format!("version {n} is live for everybody, and its files are not all written: {error}; it is tried again every {again} s{unseen}"),
         );
         self.put_in_force(n);
     }
@@ -410,23 +398,26 @@ impl Hand {
         self.unserved = Some(Unserved { n, tried: Instant::now(), told: told || outcome.is_err() });
     }
 
-    /// It denies too much. First of all nobody is refused by it any more; then it is written down.
-    fn take_back(&mut self, standing: &Standing, watched: Watched) -> Result<(), String> {
+    /// First of all nobody is refused by it any more; then it is written down.
+    fn take_back(&mut self, standing: &Standing, reason: String) -> Result<(), String> {
         self.governing.withdraw(standing.rollout.n);
         self.unstage();
+        if let Some(step) = &mut self.step {
+            step.taken_back = Some(reason.clone());
+        }
+        self.write_that_it_is_back(standing, &reason)
+    }
+
+    fn denies_too_much(&self, standing: &Standing, watched: Watched) -> String {
         let Watched { turns, turns_denied, callers_denied, .. } = watched;
-        let reason = format!(
+        format!(
             "version {} was taken back in the step {}: {callers_denied} callers who were let in before were newly denied something, in {turns_denied} of {turns} turns, and at most {} may be (of at least {LEAST_TURNS}, to fewer than {} callers): {}",
             standing.rollout.n,
             words(standing.stage()),
             percent(standing.stages.max_newly_denied),
             standing.stages.min_denied_callers,
             self.insight.as_ref().map(|insight| insight.watched_in_words()).unwrap_or_default().join("; ")
-        );
-        if let Some(step) = &mut self.step {
-            step.taken_back = Some(reason.clone());
-        }
-        self.write_that_it_is_back(standing, &reason)
+        )
     }
 
     fn write_that_it_is_back(&mut self, standing: &Standing, reason: &str) -> Result<(), String> {
@@ -512,8 +503,14 @@ fn progress(rollout: Rollout, spent: Duration, watched: Watched) -> Rollout {
         callers_denied: watched.callers_denied,
         refused: watched.refused,
         newly_permitted: watched.newly_permitted,
+        callers: watched.callers,
         ..rollout
     }
+}
+
+/// How much it concerns whoever is told that a version is live for everybody; `is_empty`: nothing was seen of it in its last step.
+fn end_severity(is_empty: bool) -> Severity {
+    if is_empty { Severity::High } else { EventKind::PolicyRollout.severity() }
 }
 
 fn words(stage: Option<Stage>) -> String {

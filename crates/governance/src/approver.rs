@@ -17,6 +17,8 @@ pub const MAX_KEYS: usize = 16;
 const MAX_ALIASES: usize = 16;
 /// The longest name, in bytes.
 const MAX_NAME: usize = 128;
+/// The longest other name, in bytes: a principal has at most 256 behind its kind.
+const MAX_ALIAS: usize = 272;
 const DOMAIN: &str = "portcullis-approvers-v1";
 /// With keys of a recovery: a set that has none is written as ever, so that its hash is the one that was signed.
 const DOMAIN_RECOVERY: &str = "portcullis-approvers-v2";
@@ -26,7 +28,7 @@ const DOMAIN_RECOVERY: &str = "portcullis-approvers-v2";
 pub struct Approver {
     /// The name: lower case.
     pub person: String,
-    /// Under which other names the same person proposes: accounts of the system, addresses of mail. Lower case.
+    /// Under which other names the same person proposes: accounts of the system, addresses of mail, principals. Lower case, as far as it is ASCII.
     pub aliases: Vec<String>,
     /// The keys, in the order in which they were enrolled.
     pub keys: Vec<EnrolledKey>,
@@ -58,6 +60,19 @@ pub fn name_problem(name: &str) -> Option<String> {
         |character: char| character.is_ascii_lowercase() || character.is_ascii_digit() || "._@:-+".contains(character);
     if name.is_empty() || name.len() > MAX_NAME || !name.chars().all(plain) {
         return Some(format!("a name is 1 to {MAX_NAME} of a-z, 0-9 and . _ @ : - +"));
+    }
+    None
+}
+
+/// What is wrong with another name; `None`: nothing. Whatever a principal may be called is one, since whoever cannot be enrolled with it could approve what they
+/// proposed under it.
+fn alias_problem(name: &str) -> Option<String> {
+    let is_shown = name.trim() == name && !name.chars().any(char::is_control);
+    let is_lower = !name.chars().any(|character| character.is_ascii_uppercase());
+    if name.is_empty() || name.len() > MAX_ALIAS || !is_shown || !is_lower {
+        return Some(format!(
+            "another name is 1 to {MAX_ALIAS} bytes in lower case, without control characters and without spaces at its ends"
+        ));
     }
     None
 }
@@ -101,12 +116,17 @@ impl ApproverSet {
     pub fn add(&mut self, person: &str, aliases: &[String], public: PublicKey, now: Timestamp) -> Result<(), String> {
         let person = person.to_ascii_lowercase();
         let aliases: Vec<String> = aliases.iter().map(|alias| alias.to_ascii_lowercase()).collect();
-        for name in aliases.iter().chain([&person]) {
-            if let Some(problem) = name_problem(name) {
+        let problems = aliases.iter().map(|alias| (alias, alias_problem(alias)));
+        for (name, problem) in problems.chain([(&person, name_problem(&person))]) {
+            if let Some(problem) = problem {
                 return Err(format!("`{}`: {problem}", name.escape_debug()));
             }
             if let Some(other) = self.approvers.iter().find(|other| other.person != person && other.is_called(name)) {
-                return Err(format!("`{name}` is a name of {} already: one person, one vote", other.person));
+                return Err(format!(
+                    "`{}` is a name of {} already: one person, one vote",
+                    name.escape_debug(),
+                    other.person
+                ));
             }
         }
         for other in &self.approvers {
@@ -251,7 +271,11 @@ impl ApproverSet {
         }
         // Who approves and who recovers must not be one signature.
         keys.extend(self.recovery.iter().flat_map(|recovery| &recovery.keys).map(|key| key.public));
-        let sound = names.iter().all(|name| name_problem(name).is_none());
+        let is_sound = |approver: &Approver| {
+            name_problem(&approver.person).is_none()
+                && approver.aliases.iter().all(|alias| alias_problem(alias).is_none())
+        };
+        let sound = self.approvers.iter().all(is_sound);
         names.sort_unstable();
         keys.sort_unstable();
         sound

@@ -11,6 +11,7 @@ mod proposals;
 mod recovering;
 mod restoring;
 mod rolling;
+mod room;
 mod source;
 mod unknown;
 

@@ -15,6 +15,8 @@ pub const MAX_OPEN_OF_ONE: usize = 64;
 pub const URGENT_OPEN: usize = 32;
 /// As said.
 pub const URGENT_OF_ONE: usize = 16;
+/// Whoever has so many waiting that cannot wait gets none of the last places: a few who propose one rollback after the other would have all of them else.
+pub const URGENT_LAST_OF_ONE: usize = 4;
 
 /// How a proposal stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -58,7 +58,8 @@ pub use head::{Head, HeadFile, HeadPlace};
 pub use heard::Heard;
 pub use key::{KeyError, PublicKey, SigningKey};
 pub use ledger::{
-    ChangeState, Ledger, MAX_OPEN, MAX_OPEN_OF_ONE, MAX_VERSIONS, NewVersion, StoredChange, URGENT_OF_ONE, URGENT_OPEN,
+    ChangeState, Ledger, MAX_OPEN, MAX_OPEN_OF_ONE, MAX_VERSIONS, NewVersion, StoredChange, URGENT_LAST_OF_ONE,
+    URGENT_OF_ONE, URGENT_OPEN,
 };
 pub use recovery::{LONGEST_DELAY, MAX_RECOVERY_KEYS, Recovering, Recovery, RecoveryKey, SHORTEST_DELAY};
 pub use request::{Base, Request, armored_approval, parse_approval};

@@ -26,8 +26,8 @@ const DOMAIN_V1: &str = "portcullis-rollout-v1";
 /// As each version of the program begins: the number and the change come next, whatever follows.
 const DOMAINS: &str = "portcullis-rollout-v";
 
-/// The steps: `[governance] shadow`, `canary`, `canary_step`, `max_newly_denied`, `min_denied_callers` and `min_requests`. None by default: a version is in
-/// force at once.
+/// The steps: `[governance] shadow`, `canary`, `canary_step`, `max_newly_denied`, `min_denied_callers`, `min_requests`, `min_callers` and `max_wait`. None by
+/// default: a version is in force at once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stages {
     /// How long it is only evaluated beside the live one; zero: not at all.
@@ -42,6 +42,11 @@ pub struct Stages {
     pub min_denied_callers: u32,
     /// A step does not end by itself before so many requests of it were decided on by both versions ([`Rollout::seen`]); 0: it ends by the clock alone.
     pub min_requests: u32,
+    /// Nor before they came from so many different callers, unless it ends by the clock alone: whoever looks every few seconds whether a service is there
+    /// tries nothing.
+    pub min_callers: u32,
+    /// A step whose time is over waits so long for these; then the version is taken back.
+    pub max_wait: Duration,
 }
 
 impl Default for Stages {
@@ -52,7 +57,9 @@ impl Default for Stages {
             step: Duration::from_secs(600),
             max_newly_denied: 1_000,
             min_denied_callers: 3,
-            min_requests: 0,
+            min_requests: 20,
+            min_callers: 2,
+            max_wait: Duration::from_secs(7 * 86_400),
         }
     }
 }
@@ -70,6 +77,12 @@ impl Stages {
     /// Whether there are any.
     pub fn is_empty(&self) -> bool {
         self.shadow.is_zero() && self.canary.is_empty()
+    }
+
+    /// Whether enough was seen of a step for it to end by itself.
+    pub fn is_tried(&self, step: &Rollout) -> bool {
+        self.min_requests == 0
+            || (step.seen() >= u64::from(self.min_requests) && step.callers >= u64::from(self.min_callers))
     }
 
     /// The step of this place, from 0; `None`: they are over.
@@ -110,6 +123,8 @@ pub struct Rollout {
     pub refused: u64,
     /// Those of them that the new one would permit.
     pub newly_permitted: u64,
+    /// So many different callers had [`Self::seen`], since the gateway started: it is not kept.
+    pub callers: u64,
 }
 
 impl Rollout {
@@ -127,7 +142,13 @@ impl Rollout {
             callers_denied: 0,
             refused: 0,
             newly_permitted: 0,
+            callers: 0,
         }
+    }
+
+    /// Whether it came through its steps, and nothing was seen in the last of them: whoever looks at it is told, however late its end is written.
+    pub fn ended_unseen(&self) -> bool {
+        self.stage == ENDING && self.seen() == 0
     }
 
     /// Requests of this step that say something of the new version: the one before permits them, or the new one does. What both refuse says nothing: whoever
@@ -248,6 +269,26 @@ mod tests {
         let canary = Stages { shadow: Duration::ZERO, ..stages };
         assert_eq!(canary.at(0).map(|stage| stage.share), Some(50_000));
         assert!(Stages::default().is_empty() && Stages::default().at(0).is_none() && !canary.is_empty());
+    }
+
+    #[test]
+    fn a_step_is_tried_by_enough_requests_of_enough_callers() {
+        let check = |(min_requests, min_callers), (requests, newly_permitted, callers), expected| {
+            let stages = Stages { min_requests, min_callers, ..Stages::default() };
+            let step = Rollout { requests, newly_permitted, callers, ..Rollout::new(3, SEED) };
+            assert_eq!(stages.is_tried(&step), expected, "{stages:?} {step:?}");
+        };
+        check((20, 2), (0, 0, 0), false);
+        check((20, 2), (19, 0, 2), false);
+        check((20, 2), (1_000, 0, 1), false);
+        check((20, 2), (18, 2, 2), true);
+        check((20, 0), (20, 0, 0), true);
+        check((0, 2), (0, 0, 0), true);
+        assert!(!Stages::default().is_tried(&Rollout::new(3, SEED)), "by default nothing comes into force unseen");
+        let ended = Rollout::new(3, SEED).ending();
+        let seen = Rollout { newly_permitted: 1, ..ended };
+        let unseen = [ended, seen, Rollout::new(3, SEED), Rollout::at_once(3, SEED), Rollout::held(3, SEED)];
+        assert_eq!(unseen.map(|rollout| rollout.ended_unseen()), [true, false, false, false, false]);
     }
 
     #[test]

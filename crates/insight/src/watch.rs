@@ -7,6 +7,7 @@
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher as _, RandomState};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -47,6 +48,9 @@ pub struct Watched {
     pub turns_denied: u64,
     /// So many different principals had these. After a restart they are counted anew.
     pub callers_denied: u64,
+    /// So many different callers asked for what one of the two permits: principals, and without a credential addresses (of IPv6 the /64). After a restart they
+    /// are counted anew, and of more than 100,000 no more are told apart.
+    pub callers: u64,
 }
 
 /// How much may be denied.
@@ -78,6 +82,7 @@ pub struct Watch {
     watched: Watched,
     minute: Minute,
     hurt: HashSet<u64>,
+    came: HashSet<u64>,
     /// Those that count against it, and all others.
     flipped: [Vec<Arc<Seen>>; 2],
 }
@@ -93,6 +98,7 @@ impl Watch {
             watched: Watched::default(),
             minute: Minute::default(),
             hurt: HashSet::new(),
+            came: HashSet::new(),
             flipped: [Vec::new(), Vec::new()],
         };
         let older = sample.older.iter().map(|sampled| &sampled.seen);
@@ -109,8 +115,9 @@ impl Watch {
 
     /// Begins to count anew, from what was counted of this step before a restart.
     pub fn begin(&mut self, watched: Watched) {
-        self.watched = Watched { callers_denied: 0, ..watched };
+        self.watched = Watched { callers_denied: 0, callers: 0, ..watched };
         (self.minute, self.hurt, self.flipped) = (Minute::default(), HashSet::new(), [Vec::new(), Vec::new()]);
+        self.came = HashSet::new();
     }
 
     /// Decides on a request by both. `known`: whether the gateway remembers from elsewhere that somebody was let in before.
@@ -127,11 +134,14 @@ impl Watch {
         if permitted {
             self.note_turn(seen, counts);
         }
+        // Whoever was turned away before any policy was asked would be by the new one, too, whatever it says to the request.
+        let is_asked = permitted || !is_refused_before(seen);
+        if permitted || (is_asked && matches!(change, Change::NewlyPermitted)) {
+            self.note_caller(seen);
+        }
         let watched = &mut self.watched;
         // The share is one of what is let in: whoever is refused by both cannot thin it out.
         watched.requests = watched.requests.saturating_add(u64::from(permitted));
-        // Whoever was turned away before any policy was asked would be by the new one, too, whatever it says to the request.
-        let is_asked = permitted || !is_refused_before(seen);
         watched.refused = watched.refused.saturating_add(u64::from(!permitted && is_asked));
         let counter = match change {
             Change::NewlyDenied | Change::NewlyUndecided if counts => &mut watched.newly_denied,
@@ -160,6 +170,22 @@ impl Watch {
             }
             self.watched.callers_denied = self.hurt.len() as u64;
         }
+    }
+
+    /// Somebody asks for what one of the two permits.
+    fn note_caller(&mut self, seen: &Seen) {
+        if self.came.len() >= CALLERS_MAX {
+            return;
+        }
+        let who = match (seen.request.principal(), seen.request.client.ip()) {
+            (Some(principal), _) => self.place(principal),
+            (None, Some(IpAddr::V4(address))) => self.random.hash_one(address),
+            (None, Some(IpAddr::V6(address))) => self.random.hash_one(address.to_bits() >> 64),
+            // Whoever they are, it may be one of the others.
+            (None, None) => return,
+        };
+        self.came.insert(who);
+        self.watched.callers = self.came.len() as u64;
     }
 
     fn place(&self, principal: &Principal) -> u64 {
@@ -387,6 +413,44 @@ mod tests {
         // Whom both refuse is counted, too, and nobody is told about.
         watch.see(&seen(Some("mallory"), Answered::Refused(reason)), &unknown);
         assert_eq!((watch.watched().newly_permitted, watch.watched().refused), (1, 2));
+    }
+
+    /// One who looks every few seconds whether something is there tries nothing of it, however often they come.
+    #[test]
+    fn callers_are_told_apart_and_whoever_is_refused_by_both_is_none() {
+        let (present, candidate) = closing();
+        let mut watch = Watch::new(present, candidate, &Outlook::default());
+        let callers = |watch: &Watch| watch.watched().callers;
+        for _ in 0..50 {
+            watch.see(&seen(Some("ivan"), OK), &unknown);
+        }
+        assert_eq!((watch.watched().requests, callers(&watch)), (50, 1));
+        let refused = Answered::Refused(portcullis_events::ReasonCode::RbacNoMatchingGrant);
+        watch.see(&seen(Some("mallory"), refused), &unknown);
+        assert_eq!(callers(&watch), 1, "by both");
+        watch.see(&seen(Some("judy"), OK), &unknown);
+        assert_eq!(callers(&watch), 2);
+        watch.begin(Watched { requests: 7, callers: 9, ..Watched::default() });
+        assert_eq!((watch.watched().requests, callers(&watch)), (7, 0), "after a restart they are counted anew");
+        // Whom only the new one lets in is somebody.
+        let (candidate, present) = policies();
+        let mut watch = Watch::new(present, candidate, &Outlook::default());
+        watch.see(&seen(Some("ivan"), refused), &unknown);
+        assert_eq!((watch.watched().requests, callers(&watch)), (0, 1));
+    }
+
+    /// Without a credential it is the address, of IPv6 the network.
+    #[test]
+    fn whoever_has_no_credential_is_told_apart_by_their_address() {
+        let policy = Arc::new(Policy::compile(&draft()).unwrap().0);
+        let mut watch = Watch::new(Arc::clone(&policy), policy, &Outlook::default());
+        for address in ["192.0.2.1", "192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8::2", "2001:db8:0:1::1"] {
+            let text = KeptText { method: "GET", host: "a", path: "/public/x", software: "" };
+            let request = KeptRequest::new(text, "2026-11-23T10:00:00Z".parse().unwrap()).unwrap();
+            let client = ClientAddress::known(address.parse().unwrap());
+            watch.see(&Arc::new(Seen { request: KeptRequest { client, ..request }, answered: OK }), &unknown);
+        }
+        assert_eq!((watch.watched().requests, watch.watched().callers), (6, 4));
     }
 
     /// A policy that permits the request says nothing of somebody who was turned away before one was asked.

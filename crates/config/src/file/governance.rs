@@ -43,6 +43,8 @@ const BREAK_GLASS_MAX: Duration = Duration::from_secs(BreakGlassRules::LONGEST_S
 pub(crate) const DENIED_CALLERS: std::ops::RangeInclusive<u64> = 1..=1_000;
 /// What `min_requests` may be.
 pub(crate) const STEP_REQUESTS: std::ops::RangeInclusive<u64> = 0..=1_000_000;
+/// What `min_callers` may be.
+pub(crate) const STEP_CALLERS: std::ops::RangeInclusive<u64> = 0..=10_000;
 /// Persons that can be demanded.
 const PERSONS: std::ops::RangeInclusive<u64> = 1..=16;
 
@@ -81,6 +83,8 @@ fn read_stages(section: &Section<'_>, default: Stages) -> (Stages, Option<Span>)
     let max_newly_denied = section.optional("max_newly_denied", Percentage);
     let callers = section.or("min_denied_callers", Integer(DENIED_CALLERS), u64::from(default.min_denied_callers));
     let requests = section.or("min_requests", Integer(STEP_REQUESTS), u64::from(default.min_requests));
+    let seen_callers = section.or("min_callers", Integer(STEP_CALLERS), u64::from(default.min_callers));
+    let max_wait = section.or("max_wait", Time::within("1s", "30d"), default.max_wait);
     let at = shadow.as_ref().filter(|shadow| !shadow.value.is_zero()).map(|shadow| shadow.span);
     let at = at.or_else(|| canary.as_ref().filter(|canary| !canary.value.is_empty()).map(|canary| canary.span));
     let stages = Stages {
@@ -90,6 +94,8 @@ fn read_stages(section: &Section<'_>, default: Stages) -> (Stages, Option<Span>)
         max_newly_denied: max_newly_denied.map_or(default.max_newly_denied, |share| millionths(share.value)),
         min_denied_callers: u32::try_from(callers).unwrap_or(default.min_denied_callers),
         min_requests: u32::try_from(requests).unwrap_or(default.min_requests),
+        min_callers: u32::try_from(seen_callers).unwrap_or(default.min_callers),
+        max_wait,
     };
     (stages, at)
 }

@@ -347,6 +347,8 @@ fn each_mistake_is_named_where_it_stands() {
     staged("min_denied_callers = 0", ("E0105", 3, 22, "1 to 1000"));
     staged("min_denied_callers = 1001", ("E0105", 3, 22, "1 to 1000"));
     staged("min_requests = 1000001", ("E0105", 3, 16, "0 to 1000000"));
+    staged("min_callers = 10001", ("E0105", 3, 15, "0 to 10000"));
+    staged("max_wait = \"31d\"", ("E0105", 3, 12, "must be from 1s to 30d"));
     staged("min_denied_callers = \"3\"", ("E0104", 3, 22, ""));
     staged("min_denied_caller = 3", ("E0103", 3, 1, "did you mean `min_denied_callers`"));
     check("[governance]\nshadow = \"1m\"\n", ("E0203", 2, 10, "add `[store]`"));

@@ -40,7 +40,7 @@ fn every_key_reaches_its_setting() {
     let loaded = folder.loaded();
     assert_eq!((loaded.governance, loaded.stages, loaded.backup), (Rules::default(), Stages::default(), None));
     let tables = "[store]\n[governance]\nrequired = true\napprovals = { tighten = 2, loosen = 3, keys = 4 }\nproposal_ttl = \"1h\"\n\
-                  shadow = \"5m\"\ncanary = [\"0.5%\", \"100%\"]\ncanary_step = \"30s\"\nmax_newly_denied = \"2.5%\"\nmin_denied_callers = 7\nmin_requests = 20\n\
+                  shadow = \"5m\"\ncanary = [\"0.5%\", \"100%\"]\ncanary_step = \"30s\"\nmax_newly_denied = \"2.5%\"\nmin_denied_callers = 7\nmin_requests = 30\nmin_callers = 4\nmax_wait = \"2h\"\n\
                   [backup]\npath = \"b\"\nevery = \"1h\"\nkeep = 3\nkey = \"backup.key\"\n";
     folder.write("portcullis.toml", format!("{GATEWAY}{tables}"));
     folder.write("backup.key", portcullis_governance::backup::BackupKey::generate().unwrap().1);
@@ -53,7 +53,9 @@ fn every_key_reaches_its_setting() {
         step: Duration::from_secs(30),
         max_newly_denied: 25_000,
         min_denied_callers: 7,
-        min_requests: 20,
+        min_requests: 30,
+        min_callers: 4,
+        max_wait: Duration::from_secs(7_200),
     };
     assert_eq!(loaded.stages, stages);
     let expected = Settings {

@@ -21,7 +21,7 @@ pub(super) fn perform(operated: &Operated, peer: &Peer, wanted: &BackupWanted) -
         store,
         lists,
         settings,
-        demanded: running.governing().is_some_and(|governing| governing.is_required()),
+        demanded: running.governing().is_some_and(|governing| governing.demands_approvals()),
         who: Who::of(peer).names,
     };
     if *wanted == BackupWanted::List {

@@ -17,7 +17,7 @@ use crate::running::Running;
 /// # Errors
 /// A sentence: changes need approvals.
 pub(super) fn may_go_back(running: &Running, name: &str) -> Result<(), String> {
-    if !running.governing().is_some_and(|governing| governing.is_required()) {
+    if !running.governing().is_some_and(|governing| governing.demands_approvals()) {
         return Ok(());
     }
     // As strict as what accepts a list: either says who is in a network.

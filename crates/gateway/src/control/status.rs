@@ -86,7 +86,7 @@ pub(super) fn policy(operated: &Operated) -> PolicyStatus {
 
 /// What a reload would find, by doing all of it but the last step.
 fn disk(operated: &Operated) -> DiskStatus {
-    let governed = operated.running.governing().is_some_and(|governing| governing.is_required());
+    let governed = operated.running.governing().is_some_and(|governing| governing.demands_approvals());
     match load(&operated.config, &ProcessEnvironment) {
         Err(report) => {
             let first = report.diagnostics().next().map(|first| {

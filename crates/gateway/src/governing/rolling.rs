@@ -1,6 +1,7 @@
 //! A version that comes into force step by step: what is put in force of it, and what is kept of how far it has come.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use portcullis_config::Loaded;
@@ -43,6 +44,39 @@ impl Standing {
     pub(crate) fn stage(&self) -> Option<Stage> {
         self.stages.at(self.rollout.stage)
     }
+
+    /// Why the step does not end though its time is over, and what ends it, in a sentence; `None`: it does not wait.
+    pub(crate) fn waits_for(&self) -> Option<String> {
+        let (rollout, stages) = (&self.rollout, &self.stages);
+        let stage = self.stage().filter(|stage| self.spent() >= stage.lasts && !stages.is_tried(rollout))?;
+        let left = stage.lasts.saturating_add(stages.max_wait).saturating_sub(self.spent());
+        Some(format!(
+            "its time is over, and it was not tried: {}; it goes on by itself when they have come, `portcullis policy activate {} --now --reason \"…\"` has it live without them, and `portcullis policy abort --reason \"…\"` takes it back, as is done by itself in {} s",
+            self.tried_by(),
+            rollout.change.short(),
+            left.as_secs()
+        ))
+    }
+
+    /// How much was seen of the step, of what is asked for.
+    pub(crate) fn tried_by(&self) -> String {
+        let Stages { min_requests, min_callers, .. } = self.stages;
+        format!(
+            "{} of the {min_requests} requests that `min_requests` asks for were decided on by both, by {} of the {min_callers} callers that `min_callers` asks for",
+            self.rollout.seen(),
+            self.rollout.callers
+        )
+    }
+
+    /// Whether a step has waited as long as it may.
+    pub(crate) fn waits_too_long(&self) -> bool {
+        let lasts = self.stage().map_or(Duration::ZERO, |stage| stage.lasts);
+        self.spent() >= lasts.saturating_add(self.stages.max_wait)
+    }
+
+    fn spent(&self) -> Duration {
+        Duration::from_millis(self.rollout.spent_ms)
+    }
 }
 
 /// `shadow`, or `canary, 5 % of the callers`.
@@ -73,10 +107,13 @@ impl Governing {
     /// The same, as of a moment ago: it is written down more seldom.
     pub(crate) fn rollout_now(&self) -> Option<Standing> {
         let standing = self.rollout()?;
+        Some(Standing { rollout: self.as_seen(standing.rollout), ..standing })
+    }
+
+    fn as_seen(&self, rollout: Rollout) -> Rollout {
         let seen = *self.seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let of = |rollout: &Rollout| (rollout.n, rollout.change, rollout.stage);
-        let rollout = seen.filter(|seen| of(seen) == of(&standing.rollout)).unwrap_or(standing.rollout);
-        Some(Standing { rollout, ..standing })
+        seen.filter(|seen| of(seen) == of(&rollout)).unwrap_or(rollout)
     }
 
     /// How far a version has come now, for whoever asks.
@@ -164,8 +201,9 @@ impl Governing {
                     // It may have been taken back while the files were read.
                     let rollout = governor.rolls_out(n).map_err(said)?;
                     if !rollout.is_ending() {
-                        // From here on a start goes on with the writing: of several files some might hold the one version, and some the other.
-                        governor.note_progress(rollout.ending()).map_err(said)?;
+                        // From here on a start goes on with the writing: of several files some might hold the one version, and some the other. With what was seen of
+                        // its last step, so that whoever finishes it says that.
+                        governor.note_progress(self.as_seen(rollout).ending()).map_err(said)?;
                     }
                 }
                 // Nor can it be taken back any more.

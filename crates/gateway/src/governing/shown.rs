@@ -95,6 +95,9 @@ fn rollout(rolling: &super::Rolling) -> Rollout {
         refused: kept.refused,
         newly_permitted: kept.newly_permitted,
         min_requests: rolling.stages.min_requests,
+        callers: kept.callers,
+        min_callers: rolling.stages.min_callers,
+        waits: rolling.waits_for(),
         found: Vec::new(),
     }
 }

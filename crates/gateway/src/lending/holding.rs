@@ -12,9 +12,6 @@ use portcullis_policy::{Lent, Policy};
 
 use super::{Kept, Lender, shown};
 
-/// Why it ends that nobody approved as it had to be. It stays in the log: `access verify` finds it there.
-const FORGED: &str = "it was not approved as it had to be: ";
-
 /// Why something in the log gives nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum NotHeld {
@@ -29,12 +26,13 @@ pub(super) enum NotHeld {
 }
 
 impl NotHeld {
-    fn reason(self) -> String {
+    /// Ends it in the log, where `access verify` finds what was forged.
+    fn end(self, book: &mut PowerBook, n: u64, now: Timestamp) -> Result<Power, PowerError> {
         match self {
-            Self::TooFew => "the policy demands more approvals of it now".to_owned(),
-            Self::NotOpened => "`[break_glass]` of the policy does not give it any more".to_owned(),
-            Self::NoMore(why) => why.to_string(),
-            Self::Forged(why) => format!("{FORGED}{why}"),
+            Self::TooFew => book.end(n, "the policy demands more approvals of it now", &[], now),
+            Self::NotOpened => book.end(n, "`[break_glass]` of the policy does not give it any more", &[], now),
+            Self::NoMore(why) => book.end(n, &why.to_string(), &[], now),
+            Self::Forged(why) => book.end_unvouched(n, why, now),
         }
     }
 }
@@ -114,7 +112,7 @@ impl Lender {
             }
         }
         for (n, why) in ended {
-            let power = kept.book.end(n, &why.reason(), &[], now)?;
+            let power = why.end(&mut kept.book, n, now)?;
             self.tell(EventKind::GrantEnded, &power);
             if let NotHeld::Forged(why) = why {
                 self.alarm(&format!(
@@ -165,7 +163,7 @@ impl Lender {
             return Err(format!("{} holds an approval that is signed under something else", shown::name(power)));
         }
         let forged = |power: &&Power| match &power.state {
-            PowerState::Ended { reason, .. } => reason.starts_with(FORGED),
+            PowerState::Ended { is_unvouched, .. } => *is_unvouched,
             PowerState::InForce { .. }
             | PowerState::Waiting { .. }
             | PowerState::Rejected { .. }

@@ -212,7 +212,7 @@ impl Lender {
                 (_, all) if all >= OF_ALL => {
                     return Err(OwnProblem::Busy(format!("principals have asked {OF_ALL} times within the last hour")));
                 }
-                _ if !kept.book.has_room_for(&whose) => {
+                _ if !kept.book.has_room_for(&asked, now) => {
                     let why = "As much as may be is in force or waits for you already: give something up first.";
                     return Err(OwnProblem::TooMany(why.to_owned()));
                 }

@@ -81,7 +81,7 @@ fn power(power: &Power) -> ShownPower {
     let (began, until, end) = match &power.state {
         PowerState::Waiting { until } => (None, Some(*until), None),
         PowerState::InForce { began, until } => (Some(*began), Some(*until), None),
-        PowerState::Ended { began, ended, reason, by } => {
+        PowerState::Ended { began, ended, reason, by, is_unvouched: _ } => {
             (Some(*began), Some(*ended), Some(format!("{reason} ({})", first(by))))
         }
         PowerState::Rejected { reason, by } => (None, None, Some(format!("{reason} ({})", first(by)))),

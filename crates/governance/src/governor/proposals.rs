@@ -4,10 +4,10 @@ use jiff::Timestamp;
 
 use super::{Governor, Proposal};
 use crate::approval::Approval;
-use crate::change::{Change, ChangeId, Class, Kind};
+use crate::change::{Change, ChangeId, Kind};
 use crate::content::Content;
-use crate::error::{GovernanceError, LedgerError};
-use crate::ledger::{ChangeState, MAX_OPEN, MAX_OPEN_OF_ONE, StoredChange, URGENT_OF_ONE, URGENT_OPEN};
+use crate::error::GovernanceError;
+use crate::ledger::{ChangeState, StoredChange};
 use crate::threshold::{Count, Need};
 
 impl Governor {
@@ -119,39 +119,6 @@ impl Governor {
             (Some(before), Some(after)) if before == after => need,
             _ => need.of_governance(&rules),
         }
-    }
-
-    /// Whether one more may wait. Nobody fills all places, and there is one left for what cannot wait.
-    ///
-    /// # Errors
-    /// Whose proposals have to be rejected first.
-    pub(super) fn has_room(&self, change: &Change) -> Result<(), GovernanceError> {
-        let is_urgent = change.class == Class::Tightens
-            || matches!(change.kind, Kind::Keys | Kind::Recovery | Kind::Rollback | Kind::Undo);
-        let (of_all, of_one) = match is_urgent {
-            true => (MAX_OPEN, MAX_OPEN_OF_ONE + URGENT_OF_ONE),
-            false => (MAX_OPEN - URGENT_OPEN, MAX_OPEN_OF_ONE),
-        };
-        // What an author is called first may be what they say of themselves; last is always a name by which whoever brought it is known.
-        let who = change.authors.last();
-        let (mut all, mut theirs) = (0_usize, 0_usize);
-        for (_, stored) in self.ledger.changes()?.into_iter().filter(|(_, stored)| stored.state == ChangeState::Open) {
-            let is_theirs = Change::decode(&stored.record).is_ok_and(|open| open.authors.last() == who);
-            (all, theirs) = (all + 1, theirs + usize::from(is_theirs));
-        }
-        if theirs >= of_one {
-            return Err(LedgerError::Full(
-                "as many proposals of one person wait as can: activate or reject some (`portcullis policy reject --all-of PERSON`)",
-            )
-            .into());
-        }
-        if all >= of_all {
-            return Err(LedgerError::Full(
-                "as many proposals wait as can: activate or reject some (`portcullis policy reject --all-of PERSON`); the last places are for what tightens, keys and ways back",
-            )
-            .into());
-        }
-        Ok(())
     }
 
     /// A proposal that can still become live.

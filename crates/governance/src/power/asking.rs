@@ -10,7 +10,7 @@ use crate::power::extending::{EXTENDED, is_extended};
 use crate::power::persons::{Names, names_of_principal};
 use crate::power::room::Asker;
 use crate::power::state::{GRANTED, Power, PowerState, standing};
-use crate::power::vouched::OPENED;
+use crate::power::vouched::{OPENED, Unvouched};
 
 /// The longest time for which any power is given, in seconds.
 const LONGEST_S: u64 = 366 * 86_400;
@@ -134,7 +134,7 @@ impl PowerBook {
             return refused("power is given for a second to a year");
         }
         self.tell_time(now)?;
-        self.check_room(&asked.principal, asker)?;
+        self.check_room(asked, asker, now)?;
         let until = now.as_microsecond().saturating_add(micros(asked.lasts_s));
         let same = |power: &&Power| {
             power.asked.principal == asked.principal
@@ -187,6 +187,20 @@ impl PowerBook {
             return refused(format!("{of} {}: there is nothing to end", standing(state)));
         };
         self.append(vec![Act::Ended { of, reason }], by, now)?;
+        Ok(self.power(of)?.clone())
+    }
+
+    /// Ends what is in force and nobody can have approved as it had to be: no gateway wrote that it began. It is known of it from then on, by no text.
+    ///
+    /// # Errors
+    /// It is not in force, or it is not written.
+    pub fn end_unvouched(&mut self, of: u64, why: Unvouched, now: Timestamp) -> Result<Power, PowerError> {
+        self.tell_time(now)?;
+        let state = &self.power(of)?.state;
+        let PowerState::InForce { .. } = state else {
+            return refused(format!("{of} {}: there is nothing to end", standing(state)));
+        };
+        self.append(vec![Act::Unvouched { of, reason: why.to_string() }], &[], now)?;
         Ok(self.power(of)?.clone())
     }
 

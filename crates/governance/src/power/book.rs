@@ -435,6 +435,7 @@ impl PowerBook {
             | Act::Rejected { of, .. }
             | Act::Began { of, .. }
             | Act::Ended { of, .. }
+            | Act::Unvouched { of, .. }
             | Act::Reviewed { of, .. } => {
                 // What it is about may have been let go with the oldest entries.
                 if let Some(power) = self.powers.get_mut(of) {

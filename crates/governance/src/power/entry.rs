@@ -68,6 +68,13 @@ pub enum Act {
         /// Why.
         reason: String,
     },
+    /// It is not in force any more, since nobody can have approved it as it had to be: no gateway wrote that it began. Nobody says so but the gateway.
+    Unvouched {
+        /// What.
+        of: u64,
+        /// What is missing.
+        reason: String,
+    },
     /// A person has looked at what was done with it.
     Reviewed {
         /// What.
@@ -101,6 +108,7 @@ impl Act {
             | Self::Rejected { of, .. }
             | Self::Began { of, .. }
             | Self::Ended { of, .. }
+            | Self::Unvouched { of, .. }
             | Self::Reviewed { of, .. } => Some(*of),
             Self::SetBack { .. } | Self::Forgot { .. } => None,
         }
@@ -272,6 +280,11 @@ impl Entry {
                 writer.number(*of);
                 writer.text(reason);
             }
+            Act::Unvouched { of, reason } => {
+                writer.text("unvouched");
+                writer.number(*of);
+                writer.text(reason);
+            }
             Act::SetBack { by } => {
                 writer.text("set-back");
                 writer.time(*by);
@@ -313,6 +326,7 @@ impl Entry {
             "rejected" => Act::Rejected { of: parser.number()?, reason: parser.text()? },
             "began" => Act::Began { of: parser.number()?, until: parser.time()? },
             "ended" => Act::Ended { of: parser.number()?, reason: parser.text()? },
+            "unvouched" => Act::Unvouched { of: parser.number()?, reason: parser.text()? },
             "set-back" => Act::SetBack { by: parser.time()? },
             "forgot" => Act::Forgot { up_to: parser.number()?, left: parser.hash()? },
             _ => return Err(Malformed),

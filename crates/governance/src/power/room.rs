@@ -6,8 +6,8 @@ use jiff::Timestamp;
 
 use crate::hash::Hash;
 use crate::power::book::{PowerBook, PowerError};
-use crate::power::entry::{Act, Entry, PowerKind};
-use crate::power::state::Power;
+use crate::power::entry::{Act, Asked, Entry, PowerKind};
+use crate::power::state::{Power, PowerState};
 
 /// Open of one principal at once.
 const MOST_OF_ONE: usize = 16;
@@ -30,24 +30,26 @@ pub(super) enum Asker {
 }
 
 impl PowerBook {
-    /// Whether one more may be open.
-    pub(super) fn check_room(&self, principal: &str, asker: Asker) -> Result<(), PowerError> {
-        let open = || self.powers.values().filter(|power| power.state.is_open());
-        let own = || open().filter(|power| power.is_self_asked());
+    /// Whether one more may be open. What takes the place of one that is in force needs no place of its own: of each one such waits at most, so that there is never
+    /// more than twice of what there may be.
+    pub(super) fn check_room(&self, asked: &Asked, asker: Asker, now: Timestamp) -> Result<(), PowerError> {
+        let principal = &asked.principal;
+        let own = || self.placed().filter(|power| power.is_self_asked());
         let most = self.limits.most;
         let share = (most / SHARE).max(1);
         let why = match asker {
             Asker::Emergency => return Ok(()),
+            Asker::Itself | Asker::Operator if !self.extended_by(asked, now).is_empty() => return Ok(()),
             Asker::Itself if own().count() >= share => {
                 format!(
                     "{share} that principals asked for by themselves are in force or wait already, their share of `[access] most`"
                 )
             }
-            Asker::Itself if !self.has_room_for(principal) => format!("{principal} has asked for as much as it may"),
-            Asker::Itself | Asker::Operator if open().count() >= most => {
+            Asker::Itself if !self.has_room_of(principal) => format!("{principal} has asked for as much as it may"),
+            Asker::Itself | Asker::Operator if self.placed().count() >= most => {
                 format!("{most} are in force or wait already, as many as `[access] most` allows")
             }
-            Asker::Operator if open().filter(|power| power.asked.principal == principal).count() >= MOST_OF_ONE => {
+            Asker::Operator if self.placed_of(principal).count() >= MOST_OF_ONE => {
                 format!("{principal} has {MOST_OF_ONE} that are in force or wait already")
             }
             Asker::Itself | Asker::Operator => return Ok(()),
@@ -55,10 +57,31 @@ impl PowerBook {
         Err(PowerError::Full(why))
     }
 
-    /// Whether a principal may ask for more by itself, for all that it has already.
-    pub fn has_room_for(&self, principal: &str) -> bool {
-        let open = || self.powers.values().filter(|power| power.state.is_open() && power.asked.principal == principal);
-        open().count() < MOST_OF_ONE && open().filter(|power| power.is_self_asked()).count() < MOST_OF_ONE_ITSELF
+    /// Whether a principal may ask for this by itself, for all that it has already.
+    pub fn has_room_for(&self, asked: &Asked, now: Timestamp) -> bool {
+        self.has_room_of(&asked.principal) || !self.extended_by(asked, now).is_empty()
+    }
+
+    fn has_room_of(&self, principal: &str) -> bool {
+        let itself = || self.placed_of(principal).filter(|power| power.is_self_asked());
+        self.placed_of(principal).count() < MOST_OF_ONE && itself().count() < MOST_OF_ONE_ITSELF
+    }
+
+    /// What is open, but for what waits to take the place of what is in force: that has its place there.
+    fn placed(&self) -> impl Iterator<Item = &Power> {
+        let activations = || self.powers.values().filter(|power| power.asked.kind == PowerKind::Activation);
+        let in_force = activations().filter(|power| matches!(power.state, PowerState::InForce { .. }));
+        let given: HashSet<(&str, &str)> = in_force.map(what_it_gives).collect();
+        let extends = move |power: &Power| {
+            power.asked.kind == PowerKind::Activation
+                && matches!(power.state, PowerState::Waiting { .. })
+                && given.contains(&what_it_gives(power))
+        };
+        self.powers.values().filter(move |power| power.state.is_open() && !extends(power))
+    }
+
+    fn placed_of<'b>(&'b self, principal: &'b str) -> impl Iterator<Item = &'b Power> {
+        self.placed().filter(move |power| power.asked.principal == principal)
     }
 
     /// Lets old entries go where there are too many: of what is over, and reviewed. First what principals asked for by themselves, where that is more than its share;
@@ -139,4 +162,9 @@ impl PowerBook {
         }
         powers
     }
+}
+
+/// To whom, and what.
+fn what_it_gives(power: &Power) -> (&str, &str) {
+    (&power.asked.principal, &power.asked.gives)
 }

@@ -16,6 +16,9 @@ pub const REVIEWERS: usize = 2;
 /// Before the number of the loan that a request led to, in its reason.
 pub const GRANTED: &str = "granted as ";
 
+/// Before what is missing, in the reason why something ended that nobody can have approved: for people, and never a mark of it.
+const UNVOUCHED: &str = "it was not approved as it had to be: ";
+
 /// Power that somebody asked for, and what became of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Power {
@@ -66,8 +69,10 @@ pub enum PowerState {
         ended: i64,
         /// Why.
         reason: String,
-        /// Every name of who ended it; nobody: its time was over.
+        /// Every name of who ended it; nobody: its time was over, or the gateway did.
         by: Vec<String>,
+        /// The gateway ended it since nobody can have approved it as it had to be: somebody has written to the store. No reason that is given says that.
+        is_unvouched: bool,
     },
     /// Somebody said no.
     Rejected {
@@ -165,7 +170,15 @@ pub(super) fn happened(power: &mut Power, entry: &Entry) -> Result<(), &'static 
         }
         (Act::Ended { reason, .. }, PowerState::InForce { began, until }) => {
             let ended = entry.at.min(*until);
-            power.state = PowerState::Ended { began: *began, ended, reason: reason.clone(), by: entry.by.clone() };
+            // As earlier versions of the program wrote it. A person who ends something has a name, whatever their reason says.
+            let is_unvouched = entry.by.is_empty() && reason.starts_with(UNVOUCHED);
+            let (began, reason, by) = (*began, reason.clone(), entry.by.clone());
+            power.state = PowerState::Ended { began, ended, reason, by, is_unvouched };
+        }
+        (Act::Unvouched { reason, .. }, PowerState::InForce { began, until }) => {
+            let ended = entry.at.min(*until);
+            let (began, reason, by) = (*began, format!("{UNVOUCHED}{reason}"), entry.by.clone());
+            power.state = PowerState::Ended { began, ended, reason, by, is_unvouched: true };
         }
         _ => return Err("it was not in a state in which that can happen"),
     }

@@ -116,6 +116,7 @@ impl PowerBook {
                 | Act::Began { .. }
                 | Act::Rejected { .. }
                 | Act::Ended { .. }
+                | Act::Unvouched { .. }
                 | Act::SetBack { .. } => {}
             }
         }

@@ -87,7 +87,7 @@ fn only_takes_away(
     let behind = heard.get(known..)?;
     for (entry, _) in behind {
         let takes_away = match entry.act {
-            Act::Ended { .. } | Act::Rejected { .. } => true,
+            Act::Ended { .. } | Act::Unvouched { .. } | Act::Rejected { .. } => true,
             // Not one that has the next start think that it is earlier than what the log says.
             Act::SetBack { .. } => at.is_none_or(|at| at <= entry.at),
             Act::Asked(_)

@@ -87,6 +87,42 @@ fn the_author_does_not_count_under_any_name() {
     assert!(governor.propose(&Wish { authors: Vec::new(), ..wish(content(6, REQUIRED), "x") }, at(10)).is_err());
 }
 
+/// Finding of 2026-11: a principal of a provider (`user:auth0|5f7c`) could not be enrolled as another name of an approver, who then could approve what they had
+/// proposed under it over the API.
+#[test]
+fn whatever_somebody_proposes_as_can_be_enrolled_and_keeps_them_from_approving_it() {
+    let mut people = people();
+    let principals = ["user:auth0|5F7C", "certificate:CN=Ana Müller,O=Example", "user:ana+x@corp.example"];
+    let aliases = principals.map(str::to_owned);
+    people.set.add("ana", &aliases, key().public(), at(0)).unwrap();
+    let bytes = people.set.encode();
+    assert_eq!(ApproverSet::decode(&bytes).unwrap(), people.set);
+    let by_hand = ["root", "unix:root", "uid:0", "aw", "unix:aw", "uid:1000"];
+    let bars = |names: &[&str]| {
+        let (_, mut governor) = governed(&people);
+        let authors = names.iter().map(|name| name.to_ascii_lowercase()).collect();
+        let change = governor.propose(&Wish { authors, ..wish(content(6, REQUIRED), "x") }, at(10)).unwrap();
+        governor.approve(change.id, &sign(&governor, &change, &people.ana, 11), at(11)).is_err()
+    };
+    for principal in principals {
+        let (_, bare) = principal.split_once(':').unwrap();
+        assert!(bars(&[principal, bare]), "{principal}");
+        assert!(bars(&["ben", principal, bare]), "{principal}");
+    }
+    for own in [&["user:ana", "ana"][..], &["service:ana", "ana"], &["certificate:ana", "ana"], &by_hand] {
+        assert!(bars(own), "{own:?}");
+    }
+    // `user:aw` is not said to be who the account `aw` is: that is for whoever enrols to say.
+    for other in [&["user:aw", "aw"][..], &["user:auth0|5f7d", "auth0|5f7d"], &["user:mana", "mana"]] {
+        assert!(!bars(other), "{other:?}");
+    }
+    for bad in ["", " user:a", "user:a ", "user:\na", "user:a\u{7}", &"a".repeat(273)] {
+        assert!(people.set.clone().add("ana", &[bad.to_owned()], key().public(), at(0)).is_err(), "{bad:?}");
+    }
+    let taken = people.set.clone().add("ben", &["user:AUTH0|5f7c".to_owned()], key().public(), at(0)).unwrap_err();
+    assert!(taken.contains("one person, one vote"), "{taken}");
+}
+
 pub(super) type Mutation = (&'static str, fn(&mut Change));
 
 /// Each value that is signed, as somebody else would have it.

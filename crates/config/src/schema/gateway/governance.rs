@@ -1,6 +1,6 @@
 //! Who may change what is allowed, and for how long: `[governance]` and `[access]`.
 
-use crate::file::{ACCESS_MOST, DENIED_CALLERS, STEP_REQUESTS};
+use crate::file::{ACCESS_MOST, DENIED_CALLERS, STEP_CALLERS, STEP_REQUESTS};
 use crate::kinds::{Flag, Integer, Percentage, Text, Time};
 use crate::schema::{Table, list, one, one_or_list, table, within};
 
@@ -60,7 +60,19 @@ pub(super) fn governance() -> Table {
                 Integer(STEP_REQUESTS),
                 "A step does not end by itself before both versions have decided on so many requests that one of them permits; 0: it ends by the clock alone, and an event says where nothing came.",
             )
-            .default(0),
+            .default(20),
+            one(
+                "min_callers",
+                Integer(STEP_CALLERS),
+                "Nor before they came from so many different callers, unless `min_requests` is 0; 1 for a gateway with a single caller.",
+            )
+            .default(2),
+            one(
+                "max_wait",
+                Time::within("1s", "30d"),
+                "So long a step whose time is over waits for these; then the version is taken back.",
+            )
+            .default("7d"),
         ],
     )
 }

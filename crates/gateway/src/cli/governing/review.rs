@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use jiff::Timestamp;
-use portcullis_governance::{ApproverSet, Content, Kind, Recovery, Request, Rules};
+use portcullis_governance::{ApproverSet, Content, Kind, Recovery, Request, Rules, name_problem};
 use similar::TextDiff;
 
 use crate::answers::terminal::safe;
@@ -125,13 +125,24 @@ fn set(set: &ApproverSet) -> String {
             let state = if key.revoked.is_some() { " revoked" } else { "" };
             format!("{}{state}", key.public.id())
         });
-        let aliases =
-            if approver.aliases.is_empty() { String::new() } else { format!(", also {}", approver.aliases.join(", ")) };
+        let aliases = match approver.aliases.is_empty() {
+            true => String::new(),
+            false => format!(", also {}", other_names(&approver.aliases)),
+        };
         format!("{}{aliases} ({})", approver.person, keys.collect::<Vec<_>>().join(", "))
     };
     let mut all: Vec<String> = set.approvers.iter().map(approver).collect();
     all.extend(set.recovery.as_ref().map(recovery));
     all.join("; ")
+}
+
+/// Other names of a person, one beside the other. Of those that may hold anything it is seen where they end.
+pub(super) fn other_names(aliases: &[String]) -> String {
+    let shown = aliases.iter().map(|alias| match name_problem(alias) {
+        None => alias.clone(),
+        Some(_) => format!("`{}`", alias.escape_debug()),
+    });
+    shown.collect::<Vec<_>>().join(", ")
 }
 
 fn recovery(recovery: &Recovery) -> String {

@@ -4,6 +4,7 @@ use data_encoding::BASE64;
 use jiff::Timestamp;
 use portcullis_admin::govern::{Answer, Change, Live, RecoveryKey, Rollout, Version};
 
+use super::review::other_names;
 use crate::answers::table::table;
 use crate::answers::terminal::safe;
 use crate::cli::live::short;
@@ -91,12 +92,8 @@ fn live(live: &Live) -> String {
 fn of_step(rollout: &Rollout) -> String {
     let mut text: String = rollout.found.iter().map(|line| format!("\n          {}", safe(line))).collect();
     let seen = rollout.requests.saturating_add(rollout.newly_permitted);
-    let is_over = rollout.lasts_s > 0 && rollout.spent_s >= rollout.lasts_s;
-    if is_over && seen < u64::from(rollout.min_requests) {
-        text.push_str(&format!(
-            "\n          its time is over: it waits until {} requests were seen",
-            rollout.min_requests
-        ));
+    if let Some(waits) = &rollout.waits {
+        text.push_str(&format!("\n          {}", safe(waits)));
     } else if seen == 0 && rollout.lasts_s > 0 {
         text.push_str("\n          nothing was seen of it in this step yet");
     }
@@ -289,7 +286,7 @@ pub(super) fn of_approvers(done: &Answer) -> String {
                 key.revoked.as_ref().map_or_else(|| "active".to_owned(), |time| format!("revoked {}", safe(time)));
             rows.push([
                 safe(&approver.person),
-                safe(&approver.aliases.join(", ")),
+                safe(&other_names(&approver.aliases)),
                 safe(&key.id),
                 safe(&key.added),
                 state,

@@ -1,8 +1,12 @@
 //! Who waits for whom: nobody who looks, lends power or takes something back for whoever compares versions, or reads files.
 
+use std::future::Future as _;
+
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 
 use super::*;
+use crate::reload::reload;
+use crate::running::Running;
 
 thread_local! {
     /// How often this thread holds the governor now.
@@ -46,7 +50,7 @@ fn nothing_is_read_from_the_disk_while_the_governor_is_held() {
 #[test]
 fn whoever_lends_power_waits_for_nobody_and_goes_by_the_version_that_is_live() {
     let place = Place::with("required = true\napprovals = { loosen = 1, keys = 1 }\n", "");
-    assert!(place.governing.demands().is_none() && place.governing.loosen() == 0, "nobody has to approve yet");
+    assert!(place.governing.demands().is_none() && !place.governing.demands_approvals(), "nobody has to approve yet");
     let ben = NewApprover { person: "ben".to_owned(), aliases: Vec::new(), key: place.key.public().to_pem() };
     place.perform(Governed::Init { approvers: vec![ben], by: by() });
     let governing = &place.governing;
@@ -60,6 +64,7 @@ fn whoever_lends_power_waits_for_nobody_and_goes_by_the_version_that_is_live() {
         // Somebody has the governor, and does not let go of it.
         let held = governing.governor();
         assert_eq!((demanded(), governing.loosen()), ((1, 1, instance, since), 1));
+        assert!(governing.demands_approvals());
         assert_eq!(governing.approvers().1, held.standing().instance);
     }
     let cem = SigningKey::generate().unwrap().0.public().to_pem();
@@ -69,6 +74,39 @@ fn whoever_lends_power_waits_for_nobody_and_goes_by_the_version_that_is_live() {
     assert_eq!(demanded().1, 1, "it is not live yet");
     place.perform(Governed::Activate { id, at_once: None, unseen: None });
     assert_eq!(demanded(), (1, 2, instance, since));
+}
+
+/// Finding of 2026-11: a reload took the governor on the thread of the runtime, and while somebody compared versions (seconds) health, metrics and the control channel
+/// stood still.
+#[test]
+fn a_reload_waits_for_the_governor_on_no_thread_of_the_runtime() {
+    let place = Place::with("", "canary = [\"5%\"]\n");
+    place.begin();
+    let config = place.config();
+    let (ended, outcome) = std::sync::mpsc::channel();
+    let Place { folder, governing, key: _ } = place;
+    drop(governing);
+    // On a thread of its own: one that waits for itself would do so for ever.
+    std::thread::spawn(move || {
+        let _folder = folder;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let Beginning { decided, governing } = begin(&config, None).unwrap();
+        let governing = governing.unwrap();
+        let running = Arc::new(Running::start(decided, Some(Arc::clone(&governing)), Vec::new()).unwrap());
+        std::fs::write(config.with_file_name("policy.toml"), OTHER).unwrap();
+        let asked = Asked::by(vec!["ana".to_owned()]);
+        let mut reload = std::pin::pin!(reload(&config, &running, Why::Asked, &asked));
+        // Whenever the runtime goes on with it, somebody has the governor.
+        let outcome = runtime.block_on(std::future::poll_fn(|context| {
+            let held = governing.governor.try_lock();
+            let polled = reload.as_mut().poll(context);
+            drop(held);
+            polled
+        }));
+        ended.send((outcome.result, governing.n())).unwrap();
+    });
+    let (result, n) = outcome.recv_timeout(Duration::from_secs(60)).expect("the runtime waits for the governor");
+    assert_eq!((result.is_ok(), n), (true, 2), "{result:?}");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use portcullis_governance::Ledger as _;
+use portcullis_governance::{Ledger as _, Rollout};
 
 use super::crashes::{Undisturbed, at_each_moment, fill_the_store};
 use super::*;
@@ -88,6 +88,23 @@ fn what_fails_after_the_first_of_several_files_is_in_force_and_repaired_by_the_n
         let decided = another.choose(None, Why::Start, None).unwrap();
         assert_eq!((decided.number, another.rollout()), (Number::Known(2), None), "{steps}");
         assert_eq!((place.read("policy.toml"), place.read("more/a.toml")), (next.clone(), SOMEBODY.to_owned()));
+    }
+}
+
+/// Finding of 2026-11: whoever finished what could not be written at first did not know that nothing was seen of the last step, and told of it as of any other.
+#[test]
+fn what_was_seen_of_the_last_step_is_known_to_whoever_finishes_it_later() {
+    for requests in [0, 7] {
+        let place = Place::believing("shadow = \"1h\"\n");
+        place.roll_out(&format!("{POLICY}# next\n"));
+        let step = place.governing.rollout().unwrap().rollout;
+        // Later than it was written down last.
+        place.governing.see(Rollout { requests, ..step });
+        let disturbed = break_the_second(&place);
+        assert!(place.governing.finish_rollout(2).is_err());
+        drop(disturbed);
+        let kept = other_process(&place).standing().rollout.unwrap();
+        assert_eq!((kept.is_ending(), kept.seen(), kept.ended_unseen()), (true, requests, requests == 0));
     }
 }
 

@@ -170,3 +170,32 @@ fn broken_glass_is_bound_to_a_code_that_was_signed() {
     assert!(book.head().0 < 40, "old entries were let go");
     assert_eq!(book.held_to(&demands, book.power(broken.n).unwrap(), 0), Ok(()));
 }
+
+/// Finding of 2026-11: what was forged was told by how the reason of its end began, which anybody could have written who may end something: `access verify` said then that
+/// somebody had written to the store.
+#[test]
+fn what_nobody_can_have_approved_is_known_by_its_entry_and_by_no_reason() {
+    let disk = Disk::default();
+    let mut book = disk.open(at(0));
+    let by = names(&["ops"]);
+    let is_unvouched = |book: &PowerBook, n: u64| match &book.power(n).unwrap().state {
+        PowerState::Ended { is_unvouched, reason, .. } => (*is_unvouched, reason.clone()),
+        state => panic!("{n}: {state:?}"),
+    };
+    let [typed, found, earlier] = ["a", "b", "c"].map(|gives| {
+        let asked = Asked { gives: gives.to_owned(), ..asked("user:alice", 0) };
+        book.ask(asked, &by, at(0)).unwrap().n
+    });
+    let why = Unvouched::Unsigned;
+    let reason = format!("it was not approved as it had to be: {why}");
+    book.end(typed, &reason, &by, at(1)).unwrap();
+    book.end_unvouched(found, why, at(1)).unwrap();
+    assert!(refused(book.end_unvouched(found, why, at(1))).contains("has ended"));
+    // As an earlier version of the program wrote it, in nobody's name.
+    book.append(vec![Act::Ended { of: earlier, reason: reason.clone() }], &[], at(1)).unwrap();
+    for book in [&book, &disk.open(at(2))] {
+        assert_eq!(is_unvouched(book, typed), (false, reason.clone()));
+        assert_eq!(is_unvouched(book, found), (true, reason.clone()));
+        assert_eq!(is_unvouched(book, earlier), (true, reason.clone()));
+    }
+}

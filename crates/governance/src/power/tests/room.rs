@@ -40,10 +40,10 @@ fn whoever_has_asked_for_as_much_as_they_may_is_sealed_a_code_and_breaks_it() {
     let disk = Disk::default();
     let mut book = disk.open(at(0));
     for n in 0..8 {
-        assert!(book.has_room_for("user:alice"));
+        assert!(book.has_room_for(&asked("user:alice", 1), at(1)));
         asks(&mut book, "user:alice", &format!("a{n}"), 1).unwrap();
     }
-    assert!(!book.has_room_for("user:alice") && book.has_room_for("user:bert"));
+    assert!(!book.has_room_for(&asked("user:alice", 1), at(1)) && book.has_room_for(&asked("user:bert", 1), at(1)));
     assert!(matches!(asks(&mut book, "user:alice", "more", 1), Err(PowerError::Full(_))));
     let (code, sealing, broken) = seal("user:alice");
     book.ask(sealing, &names(&["ops"]), at(2)).unwrap();
@@ -54,6 +54,52 @@ fn whoever_has_asked_for_as_much_as_they_may_is_sealed_a_code_and_breaks_it() {
     let more = Asked { gives: "more".to_owned(), ..asked("user:alice", 0) };
     assert!(matches!(book.ask(more, &names(&["ops"]), at(2)), Err(PowerError::Full(_))), "sixteen of one");
     assert!(book.break_seal(code, broken, &names(&["alice"]), at(3)).is_ok());
+}
+
+/// Finding of 2026-11: who had as much as they may could extend nothing of it, and so let it end first.
+#[test]
+fn what_takes_the_place_of_another_needs_no_place_of_its_own() {
+    let lasting = |who: &str, gives: &str, lasts_s: u64, approvals: u8| Asked {
+        gives: gives.to_owned(),
+        lasts_s,
+        ..asked(who, approvals)
+    };
+    let alice = names(&["user:alice"]);
+    let is_full =
+        |outcome: Result<Power, PowerError>| assert!(matches!(outcome, Err(PowerError::Full(_))), "{outcome:?}");
+    // By herself she has eight, the last of which somebody has to approve when it is extended.
+    let mut book = Disk::default().open(at(0));
+    for n in 0..8 {
+        book.ask_by_itself(lasting("user:alice", &format!("a{n}"), 600, 0), &alice, at(0)).unwrap();
+    }
+    for n in 0..7 {
+        let longer = lasting("user:alice", &format!("a{n}"), 1_200, 0);
+        assert!(book.has_room_for(&longer, at(1)));
+        book.ask_by_itself(longer, &alice, at(1)).unwrap();
+    }
+    let ninth = lasting("user:alice", "a9", 600, 0);
+    assert!(!book.has_room_for(&ninth, at(1)));
+    is_full(book.ask_by_itself(ninth.clone(), &alice, at(1)));
+    let waits = book.ask_by_itself(lasting("user:alice", "a7", 1_200, 1), &alice, at(1)).unwrap();
+    assert_eq!(waits.state.as_str(), "waiting");
+    // Another one for the same place is the same, and a loan takes no place of an activation.
+    assert!(refused(book.ask_by_itself(lasting("user:alice", "a7", 9_000, 1), &alice, at(2))).contains("is the same"));
+    // What waits for a place that is in force takes none: whoever extends a second one is not held up by the first.
+    book.ask_by_itself(lasting("user:alice", "a0", 9_000, 1), &alice, at(2)).unwrap();
+    is_full(book.ask_by_itself(ninth.clone(), &alice, at(2)));
+    // The eighth is over, and what waits has its place.
+    is_full(book.ask_by_itself(ninth, &alice, at(600)));
+    // Of all there may be, likewise, for operators and for whoever asks by themselves.
+    let mut book = Disk::default().open(at(0));
+    book.limit(Limits { most: 4, ..Limits::default() });
+    book.ask_by_itself(lasting("user:alice", "a", 600, 0), &alice, at(0)).unwrap();
+    for n in 0..3 {
+        book.ask(lasting("user:bert", &format!("b{n}"), 600, 0), &names(&["ops"]), at(0)).unwrap();
+    }
+    is_full(book.ask(lasting("user:bert", "b3", 600, 0), &names(&["ops"]), at(1)));
+    book.ask(lasting("user:bert", "b2", 1_200, 0), &names(&["ops"]), at(1)).unwrap();
+    book.ask_by_itself(lasting("user:alice", "a", 1_200, 0), &alice, at(1)).unwrap();
+    is_full(book.ask(Asked { kind: PowerKind::Loan, ..lasting("user:cem", "a", 600, 0) }, &names(&["ops"]), at(1)));
 }
 
 #[test]
