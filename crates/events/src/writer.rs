@@ -156,13 +156,13 @@ impl<R: Record> Writer<R> {
             // Each line was made by the gateway itself a moment ago.
             Ok(lost) => {
                 tracing::error!(sink = %self.lane.name, events = lost, "lines cannot be brought into the sink's format");
-                self.lane.resolve_dropped(DropCause::Error, lost, 0);
+                self.lane.resolve_dropped(DropCause::Error, lost, 0, || {});
             }
             Err(error) => {
                 let name = queued.record.name();
                 tracing::error!(sink = %self.lane.name, %name, %error, "it cannot be serialized");
-                self.lane.resolve_dropped(DropCause::Error, queued.events, queued.bytes);
-                queued.waiting.lose(self.bit);
+                let lose = || queued.waiting.lose(self.bit);
+                self.lane.resolve_dropped(DropCause::Error, queued.events, queued.bytes, lose);
             }
         }
     }
@@ -174,8 +174,8 @@ impl<R: Record> Writer<R> {
             self.lane.count_failed_attempt();
             self.note_failure(&error);
             if self.lane.is_abandoned() {
-                self.batch.waiting.iter().for_each(|waiting| waiting.lose(self.bit));
-                self.lane.resolve_dropped(DropCause::Closed, self.batch.events, self.batch.held_bytes);
+                let lose = || self.batch.waiting.iter().for_each(|waiting| waiting.lose(self.bit));
+                self.lane.resolve_dropped(DropCause::Closed, self.batch.events, self.batch.held_bytes, lose);
                 return;
             }
             // A request to reopen may be the cure: the old file need not take the rest first.
@@ -189,8 +189,8 @@ impl<R: Record> Writer<R> {
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
         self.note_success();
-        self.batch.waiting.iter().for_each(|waiting| waiting.report(self.bit));
-        self.lane.resolve_exported(self.batch.events, self.batch.held_bytes);
+        let report = || self.batch.waiting.iter().for_each(|waiting| waiting.report(self.bit));
+        self.lane.resolve_exported(self.batch.events, self.batch.held_bytes, report);
     }
 
     /// Answers this request to reopen and those before it.
