@@ -88,8 +88,9 @@ impl<R> Feed<R> {
     pub(crate) fn pass(&self, queued: Queued<R>) {
         let (events, bytes) = (queued.events, queued.bytes);
         // INVARIANT: what is sent holds places, and there are no more places than the lane's capacity: so the channel is bounded.
-        if self.sender.send(Message::Lines(queued)).is_err() {
-            self.lane.resolve_dropped(DropCause::Closed, events, bytes);
+        if let Err(unsent) = self.sender.send(Message::Lines(queued)) {
+            // An answer that waits for it hears that it is lost when it is dropped.
+            self.lane.resolve_dropped(DropCause::Closed, events, bytes, || drop(unsent));
         }
     }
 
@@ -289,18 +290,23 @@ impl Lane {
         self.depth.fetch_sub(events, SeqCst);
     }
 
-    pub(crate) fn resolve_exported(&self, events: usize, bytes: usize) {
+    /// Events are written. `tell` tells the answers that wait for them.
+    pub(crate) fn resolve_exported(&self, events: usize, bytes: usize, tell: impl FnOnce()) {
         self.exported.fetch_add(events as u64, SeqCst);
-        self.resolve(events, bytes);
+        self.resolve(events, bytes, tell);
     }
 
-    pub(crate) fn resolve_dropped(&self, cause: DropCause, events: usize, bytes: usize) {
+    /// Events are lost. `tell` tells the answers that wait for them.
+    pub(crate) fn resolve_dropped(&self, cause: DropCause, events: usize, bytes: usize, tell: impl FnOnce()) {
         self.count_dropped(cause, events as u64);
-        self.resolve(events, bytes);
+        self.resolve(events, bytes, tell);
     }
 
-    fn resolve(&self, events: usize, bytes: usize) {
+    /// INVARIANT: counted first, then told to the answers, then to whoever waits for the lane: nobody is told of an event that the counters do
+    /// not show, and after a flush no answer waits for what it has written.
+    fn resolve(&self, events: usize, bytes: usize, tell: impl FnOnce()) {
         self.release(events, bytes);
+        tell();
         self.progress().resolved += events as u64;
         self.progressed.notify_all();
     }
@@ -483,7 +489,7 @@ mod tests {
         let lane = lane(2, OnFull::Drop);
         let places = [lane.reserve(1), lane.reserve(1), lane.reserve(1)];
         assert_eq!(places, [Ok(Place::Free), Ok(Place::Free), Err(DropCause::QueueFull)]);
-        lane.resolve_exported(1, 1);
+        lane.resolve_exported(1, 1, || {});
         assert_eq!(lane.reserve(1), Ok(Place::Free));
     }
 
@@ -515,7 +521,7 @@ mod tests {
         assert_eq!(lane.reserve(10), Ok(Place::Free));
         lane.grow(MAX_WAITING_BYTES);
         assert_eq!(lane.reserve(1), Err(DropCause::QueueFull));
-        lane.resolve_exported(1, 10 + MAX_WAITING_BYTES);
+        lane.resolve_exported(1, 10 + MAX_WAITING_BYTES, || {});
         assert_eq!((lane.reserve(1), lane.waiting_bytes.load(SeqCst)), (Ok(Place::Free), 1));
     }
 

@@ -445,7 +445,7 @@ impl Shared {
     pub(crate) fn drop_places(&self, takers: u64, bytes: usize, cause: DropCause) {
         for (index, feed) in self.feeds.iter().enumerate() {
             if takers & 1 << index != 0 {
-                feed.lane.resolve_dropped(cause, 1, bytes);
+                feed.lane.resolve_dropped(cause, 1, bytes, || {});
             }
         }
     }
@@ -492,14 +492,15 @@ pub(crate) mod testing {
     pub(crate) use super::start::{Opened, Target, assemble};
 
     /// What `ask` gives once it gives something.
-    pub(crate) fn until<T>(patience: std::time::Duration, ask: impl Fn() -> Option<T>) -> Option<T> {
+    pub(crate) fn until<T>(patience: std::time::Duration, mut ask: impl FnMut() -> Option<T>) -> Option<T> {
         let deadline = super::deadline(patience);
         loop {
             let given = ask();
             if given.is_some() || std::time::Instant::now() >= deadline {
                 return given;
             }
-            std::thread::yield_now();
+            // Not so often that what is waited for gets no turn.
+            std::thread::sleep(std::time::Duration::from_millis(1));
         }
     }
 

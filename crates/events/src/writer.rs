@@ -52,6 +52,8 @@ pub(crate) struct Writer<R> {
     last_small_batch: Option<Instant>,
     reported_losses: u64,
     last_loss_report: Option<Instant>,
+    /// It was told to give up, and has dropped what it could not write.
+    has_given_up: bool,
 }
 
 impl<R: Record> Writer<R> {
@@ -68,6 +70,7 @@ impl<R: Record> Writer<R> {
             last_small_batch: None,
             reported_losses: 0,
             last_loss_report: None,
+            has_given_up: false,
         }
     }
 
@@ -156,27 +159,28 @@ impl<R: Record> Writer<R> {
             // Each line was made by the gateway itself a moment ago.
             Ok(lost) => {
                 tracing::error!(sink = %self.lane.name, events = lost, "lines cannot be brought into the sink's format");
-                self.lane.resolve_dropped(DropCause::Error, lost, 0);
+                self.lane.resolve_dropped(DropCause::Error, lost, 0, || {});
             }
             Err(error) => {
                 let name = queued.record.name();
                 tracing::error!(sink = %self.lane.name, %name, %error, "it cannot be serialized");
-                self.lane.resolve_dropped(DropCause::Error, queued.events, queued.bytes);
-                queued.waiting.lose(self.bit);
+                let lose = || queued.waiting.lose(self.bit);
+                self.lane.resolve_dropped(DropCause::Error, queued.events, queued.bytes, lose);
             }
         }
     }
 
     /// Writes the batch, however long it takes.
     fn deliver(&mut self) {
+        if self.has_given_up {
+            return self.give_up();
+        }
         let mut pause = FIRST_PAUSE;
         while let Err(error) = self.batch.write_to(&mut *self.sink) {
             self.lane.count_failed_attempt();
             self.note_failure(&error);
             if self.lane.is_abandoned() {
-                self.batch.waiting.iter().for_each(|waiting| waiting.lose(self.bit));
-                self.lane.resolve_dropped(DropCause::Closed, self.batch.events, self.batch.held_bytes);
-                return;
+                return self.give_up();
             }
             // A request to reopen may be the cure: the old file need not take the rest first.
             let request = self.lane.reopens();
@@ -189,8 +193,16 @@ impl<R: Record> Writer<R> {
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
         self.note_success();
-        self.batch.waiting.iter().for_each(|waiting| waiting.report(self.bit));
-        self.lane.resolve_exported(self.batch.events, self.batch.held_bytes);
+        let report = || self.batch.waiting.iter().for_each(|waiting| waiting.report(self.bit));
+        self.lane.resolve_exported(self.batch.events, self.batch.held_bytes, report);
+    }
+
+    /// Drops the batch, and with it all that follows, also where there would be room for that: a place that ends earlier than another is given by
+    /// the next start what it lacks, and one with a hole is not.
+    fn give_up(&mut self) {
+        self.has_given_up = true;
+        let lose = || self.batch.waiting.iter().for_each(|waiting| waiting.lose(self.bit));
+        self.lane.resolve_dropped(DropCause::Closed, self.batch.events, self.batch.held_bytes, lose);
     }
 
     /// Answers this request to reopen and those before it.

@@ -198,8 +198,8 @@ fn who_does_not_answer_is_not_waited_for() {
     let hurried = |fetcher: Fetcher| fetcher.with(|settings, _| settings.timeout = Duration::from_millis(200));
     hurried(Fetcher::new(address, None)).fails("no whole answer within 200ms");
     hurried(Fetcher::new(address, Some(&Authority::new("x")))).fails("no whole answer within 200ms");
-    drop(silent);
-    Fetcher::new(address, None).fails("cannot connect to 127.0.0.1");
+    let nobody = SocketAddr::from(([127, 0, 0, 1], portcullis_testkit::ports::free_port()));
+    Fetcher::new(nobody, None).fails("cannot connect to 127.0.0.1");
 }
 
 #[test]

@@ -221,9 +221,10 @@ mod tests {
 
     #[test]
     fn what_lives_long_is_asked_about_every_recheck() {
-        let (worker, _) = worker(Limits { recheck: 10 * SECOND, ..Limits::default() });
-        let mut young = entered(&worker, 9 * SECOND, false);
-        let mut old = entered(&worker, 11 * SECOND, false);
+        // Far enough apart for a machine that is held up in between.
+        let (worker, _) = worker(Limits { recheck: 200 * SECOND, ..Limits::default() });
+        let mut young = entered(&worker, 100 * SECOND, false);
+        let mut old = entered(&worker, 201 * SECOND, false);
         worker.recheck_streams();
         assert_eq!((told(&mut young), told(&mut old)), (None, Some(Word::Recheck)));
         worker.recheck_streams();
@@ -238,7 +239,7 @@ mod tests {
         let (worker, _) = worker(Limits { recheck: 20 * SECOND, ..Limits::default() });
         worker.recheck_streams();
         let mut tunnel = entered(&worker, Duration::ZERO, true);
-        let mut young = entered(&worker, 3 * SECOND, false);
+        let mut young = entered(&worker, Duration::ZERO, false);
         let mut old = entered(&worker, 6 * SECOND, false);
         worker.recheck_streams();
         assert_eq!(told(&mut tunnel), Some(Word::Recheck), "it may have come while the configuration changed");
@@ -253,7 +254,7 @@ mod tests {
         let asked = Some(Word::Recheck);
         assert_eq!((told(&mut tunnel), told(&mut young), told(&mut old)), (asked, None, asked));
         // It is not forgotten: its turn comes when it has settled.
-        worker.streams.sweep(Instant::now() + 3 * SECOND, &worker.shared.snapshot().load_full(), 0);
+        worker.streams.sweep(Instant::now() + 6 * SECOND, &worker.shared.snapshot().load_full(), 0);
         assert_eq!(told(&mut young), asked);
     }
 

@@ -48,7 +48,7 @@ fn four_refusals_over_four_paths_are_an_offence() {
 /// The bits of a record alone would take these four for one path, and a client that does not give up.
 #[test]
 fn four_paths_are_four_though_they_share_a_bit() {
-    let (abuse, keys) = (Abuse::new(16), Keys::new(Secret::random()));
+    let (abuse, keys) = (Abuse::new(16), Keys::new(Secret::from_bytes([7; 16])));
     let subject = Subject::Address([203, 0, 113, 7].into());
     let shared = |n: u64| Probe { weight: 1.0, path: (9 << 58) | (n << 40), on_few_paths: None };
     let offences: Vec<bool> = (0..4)
@@ -98,7 +98,7 @@ fn failed_credentials_count_fully_and_fade() {
 #[test]
 fn five_principals_from_one_address_are_spraying() {
     let fire = |accounts: &[u64], gap: u64| {
-        let (abuse, keys) = (Abuse::new(64), Keys::new(Secret::random()));
+        let (abuse, keys) = (Abuse::new(64), Keys::new(Secret::from_bytes([7; 16])));
         let failures = accounts.iter().zip(0..);
         let mut last = None;
         for (account, n) in failures {
@@ -117,7 +117,7 @@ fn five_principals_from_one_address_are_spraying() {
 
 #[test]
 fn a_flood_of_addresses_evicts_neither_hot_nor_busy_nor_healthy_ones() {
-    let (abuse, keys, limits) = (Abuse::new(64), Keys::new(Secret::random()), limits());
+    let (abuse, keys, limits) = (Abuse::new(64), Keys::new(Secret::from_bytes([7; 16])), limits());
     let address = |n: u32| IpAddr::from(std::net::Ipv4Addr::from_bits(0x0A00_0000 + n));
     let (hot, busy, healthy) = (address(1 << 20), address(2 << 20), address(3 << 20));
     for n in 0..2 {
@@ -151,7 +151,7 @@ fn a_flood_of_addresses_evicts_neither_hot_nor_busy_nor_healthy_ones() {
 
 #[test]
 fn where_all_are_hot_the_neighbourhood_is_counted() {
-    let (abuse, keys, limits) = (Abuse::new(8), Keys::new(Secret::random()), limits());
+    let (abuse, keys, limits) = (Abuse::new(8), Keys::new(Secret::from_bytes([7; 16])), limits());
     let address = |n: u32| IpAddr::from(std::net::Ipv4Addr::from_bits(0x0A00_0000 + n));
     let mut last = None;
     for n in 0..20 {

@@ -444,7 +444,8 @@ mod tests {
 
     #[test]
     fn a_table_full_of_bans_in_force_takes_no_more_until_one_ends() {
-        let (table, keys, settings) = (BanTable::new(3), Keys::new(Secret::random()), BanSettings::default());
+        let (table, keys, settings) =
+            (BanTable::new(3), Keys::new(Secret::from_bytes([7; 16])), BanSettings::default());
         let start = |n: u8, now: Moment| {
             let actor = Actor::address([192, 0, 2, n].into());
             let key = keys.actor(&actor);

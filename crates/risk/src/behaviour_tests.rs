@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use portcullis_policy::{BanScope, ClientAddress, GroupClaim, RiskSignal, SignalFamily};
 
 use super::*;
-use crate::fixtures::{address, failed, good, start, user};
+use crate::fixtures::{address, engine_of, failed, good, start, user};
 use crate::settings::Calibrate;
 use crate::{CalibrationError, Caller, Observation};
 
@@ -41,7 +41,7 @@ fn signal(engine: &RiskEngine, who: &Principal, place: &str, now: Timestamp, nam
 
 #[test]
 fn far_more_requests_than_usual_are_a_signal_unless_the_peers_do_as_much() {
-    let engine = RiskEngine::new(Settings::default());
+    let engine = engine_of(Settings::default());
     let (alice, robot) = (member("alice"), member("robot"));
     (0..20).for_each(|hour| requests(&engine, &alice, HOME, hour, 30));
     requests(&engine, &alice, HOME, 20, 99);
@@ -59,7 +59,7 @@ fn far_more_requests_than_usual_are_a_signal_unless_the_peers_do_as_much() {
 
 #[test]
 fn far_more_bytes_than_usual_are_a_signal() {
-    let engine = RiskEngine::new(Settings::default());
+    let engine = engine_of(Settings::default());
     let alice = member("alice");
     let export = |hour: i64, bytes: u64| {
         let caller = from(HOME, &alice);
@@ -85,7 +85,7 @@ fn far_more_bytes_than_usual_are_a_signal() {
 
 #[test]
 fn a_ban_for_others_is_evidence_against_who_is_new_there() {
-    let engine = RiskEngine::new(Settings::default());
+    let engine = engine_of(Settings::default());
     let (carol, alice, stranger) = (member("carol"), member("alice"), member("stranger"));
     (0..5).for_each(|hour| requests(&engine, &carol, SHARED, hour, 1));
     (0..20).for_each(|hour| requests(&engine, &alice, HOME, hour, 1));
@@ -117,7 +117,7 @@ fn a_ban_for_others_is_evidence_against_who_is_new_there() {
 
 #[test]
 fn scores_are_counted_for_a_budget_alone_and_become_thresholds() {
-    let engine = RiskEngine::new(Settings::default());
+    let engine = engine_of(Settings::default());
     let count = |n: u32, mnats: i32| {
         let who = user(&format!("u{n}"));
         let caller = from(HOME, &who);
@@ -143,7 +143,7 @@ fn scores_are_counted_for_a_budget_alone_and_become_thresholds() {
     assert_eq!(engine.counted().1, [0, 1_000, 0], "what was counted counts half");
     // What is kept is read again by another process, what peers do too.
     engine.profiles.peers.learn(crate::peers::Measure::Requests, &[7], 5);
-    let other = RiskEngine::new(settings(10_000));
+    let other = engine_of(settings(10_000));
     let now = crate::state::Reading::beginning(start());
     let notes = [engine.urgent_changes(10, now).notes, engine.changes(10, now).notes].concat();
     assert_eq!(notes.iter().map(|(name, _)| *name).collect::<Vec<_>>(), crate::state::NOTES);

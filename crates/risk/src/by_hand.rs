@@ -238,11 +238,12 @@ mod tests {
     use portcullis_policy::Principal;
 
     use super::*;
+    use crate::fixtures::engine_of;
     use crate::settings::{BanSettings, Settings};
 
     fn engine(mode: BanMode) -> RiskEngine {
         let never = vec!["192.0.2.0/28".parse().unwrap()];
-        RiskEngine::new(Settings { ban: BanSettings { mode, never, ..BanSettings::default() }, ..Settings::default() })
+        engine_of(Settings { ban: BanSettings { mode, never, ..BanSettings::default() }, ..Settings::default() })
     }
 
     fn actor(text: &str) -> Actor {

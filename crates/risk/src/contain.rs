@@ -351,10 +351,11 @@ impl ByPrincipal {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fixtures::engine_of;
     use crate::settings::{BanSettings, Settings};
 
     fn engine(mode: BanMode) -> RiskEngine {
-        RiskEngine::new(Settings { ban: BanSettings { mode, ..BanSettings::default() }, ..Settings::default() })
+        engine_of(Settings { ban: BanSettings { mode, ..BanSettings::default() }, ..Settings::default() })
     }
 
     fn at(second: i64) -> Timestamp {

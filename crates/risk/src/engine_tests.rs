@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use portcullis_policy::{BanScope, ClientAddress, Device, PrincipalKind, RiskAssessment, SignalFamily};
 
 use super::*;
-use crate::fixtures::{address, after, failed, good, refused, scan, start, user};
+use crate::fixtures::{address, after, engine_of, failed, good, refused, scan, start, user};
 use crate::settings::BanSettings;
 use crate::{Actor, BanNotice, Blame, Caller, Observation, Told};
 
@@ -20,7 +20,7 @@ fn caller<'a>(from: &str, principal: Option<&'a Principal>, user_agent: Option<&
 
 #[test]
 fn five_failed_credentials_ban_the_address_until_exactly_the_end() {
-    let engine = RiskEngine::new(Settings::default());
+    let engine = engine_of(Settings::default());
     let from = address("198.51.100.7");
     for _ in 0..4 {
         assert_eq!(engine.observe(&failed(from, Some("alice")), start()), None);
@@ -52,7 +52,7 @@ fn what_may_not_be_its_callers_doing_is_not_held_against_it() {
         let (from, mut settings) = (address("198.51.100.7"), Settings::default());
         (settings.ban.flood.enabled, settings.ban.flood.requests) = (true, 500);
         let seen = |template: &Observation<'_>, count: usize| {
-            let engine = RiskEngine::new(settings.clone());
+            let engine = engine_of(settings.clone());
             scan(&engine, &Observation { blame, ..*template }, count, start()).is_some()
         };
         // One that is charged for nothing else.
@@ -70,7 +70,7 @@ fn what_may_not_be_its_callers_doing_is_not_held_against_it() {
 
 #[test]
 fn an_ipv6_ban_covers_the_slash_64() {
-    let engine = RiskEngine::new(Settings::default());
+    let engine = engine_of(Settings::default());
     for host in 1..=5 {
         engine.observe(&failed(address(&format!("2001:db8:1:2::{host}")), None), start());
     }
@@ -80,7 +80,7 @@ fn an_ipv6_ban_covers_the_slash_64() {
 
 #[test]
 fn further_offences_ban_for_longer_and_are_forgotten_by_half() {
-    let engine = RiskEngine::new(Settings::default());
+    let engine = engine_of(Settings::default());
     let from = refused(address("198.51.100.7"), "/");
     let first = scan(&engine, &from, 4, start()).unwrap().ban;
     let second = scan(&engine, &from, 4, first.until).unwrap().ban;
@@ -98,7 +98,7 @@ fn further_offences_ban_for_longer_and_are_forgotten_by_half() {
 #[test]
 fn a_ban_settles_the_account_so_the_next_takes_the_full_level_again() {
     let settings = BanSettings { first: Duration::from_secs(1), ..BanSettings::default() };
-    let engine = RiskEngine::new(Settings { ban: settings, ..Settings::default() });
+    let engine = engine_of(Settings { ban: settings, ..Settings::default() });
     let from = refused(address("198.51.100.7"), "/");
     let ban = scan(&engine, &from, 4, start()).unwrap().ban;
     assert_eq!(scan(&engine, &from, 3, ban.until), None);
@@ -107,7 +107,7 @@ fn a_ban_settles_the_account_so_the_next_takes_the_full_level_again() {
 
 #[test]
 fn behind_a_shared_address_a_scanner_is_banned_and_the_principals_are_not_refused() {
-    let engine = RiskEngine::new(Settings::default());
+    let engine = engine_of(Settings::default());
     let from = address("203.0.113.50");
     let staff: Vec<Principal> = (0..30).map(|n| user(&format!("staff-{n}"))).collect();
     let mut notices = Vec::new();
@@ -133,7 +133,7 @@ fn behind_a_shared_address_a_scanner_is_banned_and_the_principals_are_not_refuse
 #[test]
 fn without_a_healthy_principal_in_a_day_the_whole_address_is_banned() {
     let check = |seconds_since: i64, status: u16, upstream: bool, expected: BanScope| {
-        let engine = RiskEngine::new(Settings::default());
+        let engine = engine_of(Settings::default());
         let (from, alice) = (address("203.0.113.50"), user("alice"));
         engine.observe(&Observation { principal: Some(&alice), status, upstream, ..good(from) }, start());
         let notice = scan(&engine, &refused(from, "/"), 8, after(seconds_since)).unwrap();
@@ -149,7 +149,7 @@ fn without_a_healthy_principal_in_a_day_the_whole_address_is_banned() {
 
 #[test]
 fn a_principal_that_probes_is_banned_itself_wherever_it_comes_from() {
-    let engine = RiskEngine::new(Settings::default());
+    let engine = engine_of(Settings::default());
     let (from, mallory, alice) = (address("203.0.113.50"), user("mallory"), user("alice"));
     let notice = scan(&engine, &Observation { principal: Some(&mallory), ..refused(from, "/") }, 4, start()).unwrap();
     assert_eq!((notice.actor.to_string().as_str(), notice.ban.scope), ("user:mallory", BanScope::Principal));
@@ -162,7 +162,7 @@ fn a_principal_that_probes_is_banned_itself_wherever_it_comes_from() {
 #[test]
 fn an_upstreams_refusals_count_like_ours_and_its_errors_do_not() {
     let check = |status: u16, expected: bool| {
-        let engine = RiskEngine::new(Settings::default());
+        let engine = engine_of(Settings::default());
         let from = Observation { status, ..good(address("198.51.100.7")) };
         assert_eq!(scan(&engine, &from, 16, start()).is_some(), expected, "{status}");
     };
@@ -176,7 +176,7 @@ fn an_upstreams_refusals_count_like_ours_and_its_errors_do_not() {
 
 #[test]
 fn an_unknown_client_is_charged_to_its_peer() {
-    let engine = RiskEngine::new(Settings::default());
+    let engine = engine_of(Settings::default());
     let peer = address("192.0.2.99");
     let from = Observation { address: ClientAddress::Unknown, peer, ..refused(peer, "/") };
     assert_eq!(scan(&engine, &from, 4, start()).unwrap().actor.to_string(), "192.0.2.99");
@@ -186,11 +186,11 @@ fn an_unknown_client_is_charged_to_its_peer() {
 fn simulated_bans_say_so_and_off_counts_nothing() {
     let settings = |mode| Settings { ban: BanSettings { mode, ..BanSettings::default() }, ..Settings::default() };
     let (from, template) = (address("198.51.100.7"), refused(address("198.51.100.7"), "/"));
-    let engine = RiskEngine::new(settings(BanMode::Simulate));
+    let engine = engine_of(settings(BanMode::Simulate));
     assert!(scan(&engine, &template, 4, start()).unwrap().ban.simulated);
     assert!(engine.ban_on_address(from, start()).unwrap().simulated);
 
-    let engine = RiskEngine::new(settings(BanMode::Off));
+    let engine = engine_of(settings(BanMode::Off));
     assert_eq!(scan(&engine, &template, 100, start()), None);
     engine.reconfigure(settings(BanMode::Enforce));
     assert_eq!(scan(&engine, &template, 3, start()), None, "nothing was counted while off");
@@ -210,7 +210,7 @@ fn simulated_bans_say_so_and_off_counts_nothing() {
 
 #[test]
 fn lifting_a_ban_forgets_what_led_to_it() {
-    let engine = RiskEngine::new(Settings::default());
+    let engine = engine_of(Settings::default());
     let (from, alice) = (address("198.51.100.7"), user("alice"));
     scan(&engine, &refused(from, "/"), 4, start()).unwrap();
     scan(&engine, &Observation { principal: Some(&alice), ..refused(from, "/") }, 4, start()).unwrap();
@@ -228,7 +228,7 @@ fn lifting_a_ban_forgets_what_led_to_it() {
 
 #[test]
 fn of_many_threads_one_starts_the_ban() {
-    let engine = RiskEngine::new(Settings::default());
+    let engine = engine_of(Settings::default());
     let from = address("198.51.100.7");
     let notices: usize = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..4)
@@ -241,7 +241,7 @@ fn of_many_threads_one_starts_the_ban() {
 
 #[test]
 fn a_familiar_caller_has_no_signals_and_a_stranger_has_new_ones() {
-    let engine = RiskEngine::new(Settings::default());
+    let engine = engine_of(Settings::default());
     let alice = user("alice");
     let home = caller("203.0.113.7", Some(&alice), Some("Mozilla/5.0 Firefox/120"));
     let check = |who: &Caller<'_>, expected: &[&str]| {
@@ -271,8 +271,7 @@ fn a_familiar_caller_has_no_signals_and_a_stranger_has_new_ones() {
 
 #[test]
 fn a_known_bound_device_speaks_for_a_caller_in_a_new_network() {
-    let engine =
-        RiskEngine::new(Settings { corporate_egress: vec!["192.0.2.0/24".parse().unwrap()], ..Settings::default() });
+    let engine = engine_of(Settings { corporate_egress: vec!["192.0.2.0/24".parse().unwrap()], ..Settings::default() });
     let with_device = |id: &str| Principal { device: Some(Device { id: id.into(), compliant: None }), ..user("alice") };
     let (laptop, phone) = (with_device("laptop"), with_device("phone"));
     for _ in 0..100 {
@@ -291,7 +290,7 @@ fn a_known_bound_device_speaks_for_a_caller_in_a_new_network() {
 
 #[test]
 fn an_account_under_attack_is_novelty_to_its_owner_and_bans_nobody_by_name() {
-    let engine = RiskEngine::new(Settings::default());
+    let engine = engine_of(Settings::default());
     let alice = user("alice");
     for network in 0..10 {
         engine.observe(&failed(address(&format!("198.51.{network}.7")), Some("alice")), start());
@@ -307,7 +306,7 @@ fn an_account_under_attack_is_novelty_to_its_owner_and_bans_nobody_by_name() {
 
 #[test]
 fn an_address_that_sprays_is_evidence_against_whoever_comes_from_it() {
-    let engine = RiskEngine::new(Settings::default());
+    let engine = engine_of(Settings::default());
     let (from, alice) = (address("198.51.100.7"), user("alice"));
     let names = ["a", "b", "c", "d", "e"];
     let notices: Vec<BanNotice> = names

@@ -5,7 +5,14 @@ use std::net::IpAddr;
 use jiff::{SignedDuration, Timestamp};
 use portcullis_policy::{Authentication, AuthenticationMethod, ClientAddress, Principal, PrincipalKind};
 
+use crate::settings::Settings;
+use crate::state::Secret;
 use crate::{BanNotice, Blame, CallerKeys, Observation, RiskEngine, Told};
+
+/// An engine whose hashes are the same in every run: whether it takes two paths or two callers for one is nothing that a test can leave to chance.
+pub(crate) fn engine_of(settings: Settings) -> RiskEngine {
+    RiskEngine::with_secret(settings, Secret::from_bytes([7; 16]))
+}
 
 pub(crate) fn start() -> Timestamp {
     "2026-11-23T10:00:00Z".parse().unwrap()

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use proptest::prelude::*;
 
 use super::*;
-use crate::fixtures::{address, failed, good, refused, scan, start, user};
+use crate::fixtures::{address, engine_of, failed, good, refused, scan, start, user};
 use crate::settings::BanSettings;
 use crate::{Actor, BanNotice, Caller, Observation};
 use jiff::{SignedDuration, Timestamp};
@@ -94,7 +94,7 @@ proptest! {
 
     #[test]
     fn bounds_hold_and_bans_in_force_survive_any_flood(requests in prop::collection::vec(any_request(), 1..1_500)) {
-        let engine = RiskEngine::new(small());
+        let engine = engine_of(small());
         let (from, alice) = (address("203.0.113.7"), user("alice"));
         let on_address = scan(&engine, &refused(from, "/"), 4, start()).unwrap().ban;
         let on_principal = scan(&engine, &Observation { principal: Some(&alice), ..refused(from, "/") }, 4, start());
@@ -118,7 +118,7 @@ proptest! {
     fn a_verified_principal_is_charged_alone(
         kinds in prop::collection::vec((0..CHARGED.len(), any::<u16>(), any::<bool>()), 1..300),
     ) {
-        let engine = RiskEngine::new(small());
+        let engine = engine_of(small());
         let (from, mallory, alice) = (address("203.0.113.7"), user("mallory"), user("alice"));
         for (kind, path, credential) in kinds {
             let (status, reason) = if credential { (401, Some("authn.invalid")) } else { CHARGED[kind] };
@@ -135,7 +135,7 @@ proptest! {
 
     #[test]
     fn a_claimed_id_bans_no_principal(claims in prop::collection::vec((any_address(), 0..4_usize), 1..300)) {
-        let engine = RiskEngine::new(Settings::default());
+        let engine = engine_of(Settings::default());
         let staff = ["a", "b", "c", "user:a"].map(user);
         for (from, claim) in claims {
             let notice = engine.observe(&failed(from, Some(&staff[claim].id)), start());
@@ -149,7 +149,7 @@ proptest! {
     #[test]
     fn what_comes_from_never_bans_nobody(requests in prop::collection::vec((any::<u8>(), any_request()), 1..400)) {
         let never = vec!["203.0.113.0/24".parse().unwrap()];
-        let engine = RiskEngine::new(Settings { ban: BanSettings { never, ..BanSettings::default() }, ..small() });
+        let engine = engine_of(Settings { ban: BanSettings { never, ..BanSettings::default() }, ..small() });
         for (host, request) in requests {
             let from = IpAddr::from([203, 0, 113, host]);
             prop_assert_eq!(send(&engine, &Flood { from, principal: request.principal.map(|n| n % 3), ..request }, start()), None);
@@ -161,7 +161,7 @@ proptest! {
     fn what_never_charges_leaves_every_level_as_it_was(
         kinds in prop::collection::vec((0..NEVER_CHARGED.len(), any::<u16>(), any::<bool>()), 1..300),
     ) {
-        let engine = RiskEngine::new(Settings::default());
+        let engine = engine_of(Settings::default());
         let (from, alice) = (address("203.0.113.7"), user("alice"));
         for (kind, path, verified) in kinds {
             let (status, reason) = NEVER_CHARGED[kind];

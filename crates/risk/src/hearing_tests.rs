@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 
 use super::*;
 use crate::actor::Actor;
-use crate::fixtures::{address, failed, good, refused, scan, start, user};
+use crate::fixtures::{address, engine_of, failed, good, refused, scan, start, user};
 use crate::settings::{BanMode, BanSettings, Settings};
 use crate::state::Reading;
 use crate::{BanNotice, Observation};
@@ -14,7 +14,7 @@ fn after_ms(milliseconds: i64) -> Timestamp {
 }
 
 fn engine() -> RiskEngine {
-    RiskEngine::new(Settings::default())
+    engine_of(Settings::default())
 }
 
 /// Banned as a whole: nobody was ever let in from there.
@@ -187,7 +187,7 @@ fn a_ban_that_is_over_or_simulated_hears_nobody() {
     assert_eq!(engine.hear(from, &ban, ban.until), None);
     assert!(!engine.heard(from, Heard::LetIn, ban.until));
     let settings = BanSettings { mode: BanMode::Simulate, ..BanSettings::default() };
-    let engine = RiskEngine::new(Settings { ban: settings, ..Settings::default() });
+    let engine = engine_of(Settings { ban: settings, ..Settings::default() });
     let ban = scan(&engine, &refused(from, "/"), 4, start()).unwrap().ban;
     assert_eq!(engine.hear(from, &ban, start()), None);
 }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::*;
-use crate::fixtures::{address, after, failed, good, refused, scan, start, user};
+use crate::fixtures::{address, after, engine_of, failed, good, refused, scan, start, user};
 use crate::settings::{BanSettings, BlastRadius, Flood};
 use crate::{Actor, Observation};
 use jiff::SignedDuration;
@@ -13,12 +13,12 @@ fn answered(from: IpAddr, path: &str, status: u16) -> Observation<'_> {
 }
 
 fn engine(ban: BanSettings) -> RiskEngine {
-    RiskEngine::new(Settings { ban, ..Settings::default() })
+    engine_of(Settings { ban, ..Settings::default() })
 }
 
 #[test]
 fn a_flood_of_attackers_costs_no_more_room_and_frees_no_offender() {
-    let engine = RiskEngine::new(Settings { max_actors: 4_096, max_bans: 1_024, ..Settings::default() });
+    let engine = engine_of(Settings { max_actors: 4_096, max_bans: 1_024, ..Settings::default() });
     let (hot, banned) = (address("198.51.100.7"), address("198.51.100.8"));
     assert_eq!(scan(&engine, &refused(hot, "/"), 3, start()), None, "one short of an offence");
     let on_banned = scan(&engine, &refused(banned, "/"), 4, start()).unwrap().ban;

@@ -9,7 +9,7 @@ use portcullis_policy::{
 };
 
 use super::*;
-use crate::fixtures::{address, start, user};
+use crate::fixtures::{address, engine_of, start, user};
 use crate::{Actor, Caller, Locate, Location, Position};
 
 /// 10.0.0.0/8 is private; the second number of any other address chooses the place, the third one nothing.
@@ -63,7 +63,7 @@ fn let_in(engine: &RiskEngine, who: &Caller<'_>, now: Timestamp) {
 }
 
 fn settled(principal: &Principal, settings: Settings) -> RiskEngine {
-    let engine = RiskEngine::new(settings);
+    let engine = engine_of(settings);
     for minute in -40..=0 {
         let_in(&engine, &at(BERLIN, principal), minutes(minute));
     }
@@ -128,7 +128,7 @@ fn journeys_that_prove_nothing_are_not_counted() {
     }
     check("a network of colleagues", &engine, &at(NEW_YORK, &alice), "other principals");
 
-    let engine = RiskEngine::new(Settings::default());
+    let engine = engine_of(Settings::default());
     for _ in 0..9 {
         let_in(&engine, &at(BERLIN, &alice), minutes(0));
     }

@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicUsize;
 use portcullis_policy::{ClientAddress, Principal, PrincipalKind};
 
 use super::*;
-use crate::fixtures::{address, after, good, start};
+use crate::fixtures::{address, after, engine_of, good, start};
 use crate::settings::{BanSettings, Settings};
 use crate::{Caller, Observation};
 
@@ -56,7 +56,7 @@ fn a_ban_goes_on_for_what_was_left_of_it_whatever_the_clock_does_meanwhile() {
     /// A running process, whose clock is set by `set` seconds, is killed `ran` seconds after the ban began, and the next one begins `down`
     /// seconds later by a time of day that was set by `set_while_down`.
     fn check(ran: i64, set: i64, down: i64, set_while_down: i64, left: Option<i64>) {
-        let engine = RiskEngine::new(settings());
+        let engine = engine_of(settings());
         let ban = offend(&engine, "198.51.100.7", start());
         let written = Reading { steady: after(ran), wall: after(ran + set) };
         let begins = written.wall + SignedDuration::from_secs(down + set_while_down);
@@ -88,7 +88,7 @@ fn a_ban_goes_on_for_what_was_left_of_it_whatever_the_clock_does_meanwhile() {
 
 #[test]
 fn a_row_that_claims_more_than_its_length_gets_no_more() {
-    let next = RiskEngine::new(settings());
+    let next = engine_of(settings());
     let ban = SavedBan {
         actor: Actor::address(address("198.51.100.7")),
         scope: BanScope::Address,
@@ -111,7 +111,7 @@ fn a_row_that_claims_more_than_its_length_gets_no_more() {
 
 #[test]
 fn past_offences_make_the_next_ban_longer_after_a_restart_too() {
-    let engine = RiskEngine::new(settings());
+    let engine = engine_of(settings());
     let first = offend(&engine, "198.51.100.7", start());
     let second = offend(&engine, "198.51.100.7", first.until);
     assert_eq!((first.offences, second.offences), (1, 2));
@@ -128,7 +128,7 @@ fn past_offences_make_the_next_ban_longer_after_a_restart_too() {
 
 #[test]
 fn bans_of_every_kind_come_back_with_their_evidence_and_lifted_ones_do_not() {
-    let engine = RiskEngine::new(settings());
+    let engine = engine_of(settings());
     offend(&engine, "198.51.100.7", start());
     for on in ["203.0.113.7", "203.0.113.0/24", "192.0.2.64/26", "2001:db8::/64", "2001:db8::1/128", "user:alice"] {
         engine.impose(&on.parse().unwrap(), after(600), "by hand", start()).unwrap();
@@ -153,7 +153,7 @@ fn bans_of_every_kind_come_back_with_their_evidence_and_lifted_ones_do_not() {
 
 #[test]
 fn who_is_banned_anew_after_the_end_by_hand_is_written_after_it() {
-    let engine = RiskEngine::new(settings());
+    let engine = engine_of(settings());
     engine.watch(Box::new(|| {}));
     for on in ["198.51.100.7", "192.0.2.64/26"] {
         let actor = on.parse().unwrap();
@@ -173,7 +173,7 @@ fn who_is_banned_anew_after_the_end_by_hand_is_written_after_it() {
 
 #[test]
 fn demands_are_handed_out_one_by_one() {
-    let engine = RiskEngine::new(settings());
+    let engine = engine_of(settings());
     engine.watch(Box::new(|| {}));
     let demand = |id: &str| Demand::Revoke(PrincipalKind::User, id.into());
     let make = |id: &str, until| engine.demand(&demand(id), "alert", start(), after(until), start()).unwrap();
@@ -198,7 +198,7 @@ fn demands_are_handed_out_one_by_one() {
 
 #[test]
 fn where_there_is_no_room_for_all_the_offences_of_late_are_remembered() {
-    let small = RiskEngine::new(Settings { max_bans: 16, ..settings() });
+    let small = engine_of(Settings { max_bans: 16, ..settings() });
     let downtime = Downtime::new(even(after(100_000)), after(100_000));
     let room = (0..40_i64).filter(|n| {
         let ban = SavedBan {
@@ -222,7 +222,7 @@ fn where_there_is_no_room_for_all_the_offences_of_late_are_remembered() {
 
 #[test]
 fn only_what_changed_is_handed_out_and_a_ban_wakes_who_watches() {
-    let engine = RiskEngine::new(settings());
+    let engine = engine_of(settings());
     let woken = Arc::<AtomicUsize>::default();
     let count = Arc::clone(&woken);
     engine.watch(Box::new(move || {
@@ -264,7 +264,7 @@ fn a_shared_address_is_still_known_as_one() {
         paths.iter().find_map(|path| engine.observe(&refused(path), now)).unwrap().ban.scope
     };
     let check = |down_s: i64, expected: BanScope| {
-        let engine = RiskEngine::new(settings());
+        let engine = engine_of(settings());
         let alice = Principal::user("alice");
         engine.observe(&Observation { principal: Some(&alice), ..good(address("203.0.113.50")) }, start());
         let (next, restored) = restart(&engine, even(after(10)), after(10 + down_s));
@@ -277,7 +277,7 @@ fn a_shared_address_is_still_known_as_one() {
 
 #[test]
 fn what_is_usual_stays_usual_under_the_same_secret_alone() {
-    let engine = RiskEngine::new(settings());
+    let engine = engine_of(settings());
     let alice = Principal::user("alice");
     let caller = |from: &str| Caller {
         user_agent: Some("Mozilla/5.0 Firefox/120"),
@@ -307,7 +307,7 @@ fn what_is_usual_stays_usual_under_the_same_secret_alone() {
 
 #[test]
 fn what_alerts_demand_is_demanded_still() {
-    let engine = RiskEngine::new(settings());
+    let engine = engine_of(settings());
     let demands = [
         Demand::StepUp(PrincipalKind::User, "alice".into()),
         Demand::Revoke(PrincipalKind::Service, "billing".into()),
@@ -326,18 +326,18 @@ fn what_alerts_demand_is_demanded_still() {
 
 #[test]
 fn a_smaller_engine_takes_what_it_has_room_for() {
-    let engine = RiskEngine::new(settings());
+    let engine = engine_of(settings());
     for n in 0..40 {
         offend(&engine, &format!("198.51.101.{n}"), start());
     }
     engine.mark_all();
     let bans = engine.urgent_changes(usize::MAX, even(start())).bans;
-    let small = RiskEngine::new(Settings { max_bans: 16, ..settings() });
+    let small = engine_of(Settings { max_bans: 16, ..settings() });
     let downtime = Downtime::new(even(after(1)), start());
     let room = bans.into_iter().filter_map(|ban| small.restore_ban(ban, &downtime)).count();
     assert_eq!((room, small.bans_active(after(1))), (10, 10));
     let quiet = BanSettings { forget_half: std::time::Duration::from_secs(60), ..BanSettings::default() };
-    let bounds = RiskEngine::new(Settings { ban: quiet, ..settings() }).bounds();
+    let bounds = engine_of(Settings { ban: quiet, ..settings() }).bounds();
     assert_eq!(bounds.forgets_after, SignedDuration::from_secs(480));
     assert_eq!((bounds.profiles, bounds.addresses), (64, 192));
 }

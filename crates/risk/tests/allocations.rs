@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use allocation_counter::measure;
 use jiff::{SignedDuration, Timestamp};
 use portcullis_policy::{ClientAddress, CountryCode, Principal};
+use portcullis_risk::state::Secret;
 use portcullis_risk::{Caller, Locate, Location, Position, RiskEngine, Settings};
 
 #[derive(Debug)]
@@ -23,7 +24,7 @@ impl Locate for Germany {
 
 #[test]
 fn a_familiar_principal_allocates_nothing() {
-    let engine = RiskEngine::new(Settings::default());
+    let engine = RiskEngine::with_secret(Settings::default(), Secret::from_bytes([7; 16]));
     let alice = Principal::user("alice").in_group("staff");
     let begin: Timestamp = "2026-11-23T08:00:00Z".parse().unwrap();
     let home = Caller {

@@ -32,6 +32,8 @@ struct Kept {
     script: VecDeque<Delivery>,
     /// It accepts nothing.
     down: bool,
+    /// It says that of everybody, for so long as it is there.
+    always: Option<Delivery>,
     /// It takes no batch of more events.
     most: Option<usize>,
 }
@@ -63,6 +65,9 @@ impl Remote for Receiver {
         }
         if kept.down {
             return Delivery::Retry { after: None, why: "down".into() };
+        }
+        if let Some(always) = &kept.always {
+            return always.clone();
         }
         let answer = kept.script.pop_front().unwrap_or(Delivery::Accepted);
         let numbers =
@@ -183,6 +188,8 @@ fn an_outage_and_a_restart_in_it_lose_nothing() {
     record(&recorder, 500);
     receiver.wait(|kept| kept.calls > 3);
     assert!(!recorder.flush(SHORT));
+    // What is on its way into the spool waits twice for a moment.
+    assert!(recorder.written(LONG));
     assert_eq!(stats(&recorder).queue_depth, 500);
     // What a remote sink has not taken stays in the spool: that is no loss.
     assert_eq!(recorder.shutdown(SHORT), 0);
@@ -223,6 +230,7 @@ fn a_sink_that_is_down_does_not_hold_up_another() {
     let recorder = start(&settings(folder.path()), &[(sink("down"), &down), (sink("up"), &up)]);
     record(&recorder, 300);
     up.wait(|kept| kept.accepted.len() == 300);
+    assert!(recorder.written(LONG));
     let [down_stats, up_stats] = recorder.stats().try_into().unwrap();
     assert_eq!((down_stats.exported, down_stats.queue_depth), (0, 300));
     assert_eq!(&*up_stats.name, "up");
@@ -370,8 +378,9 @@ fn damage_in_the_spool_is_passed_over_and_counted() {
     let last = std::fs::read(segments.last().unwrap()).unwrap();
     std::fs::write(segments.last().unwrap(), &last[..last.len() - 3]).unwrap();
 
-    receiver.set(|kept| kept.down = false);
     let recorder = start(&settings, &[(sink("siem"), &receiver)]);
+    // Not before: a thread of the recorder before may have the spool for a moment longer, until this one has it.
+    receiver.set(|kept| kept.down = false);
     assert!(recorder.flush(LONG));
     let accepted = receiver.accepted();
     let stats = stats(&recorder);
@@ -453,12 +462,12 @@ fn who_is_refused_as_such_waits_for_a_time_and_then_goes_to_the_dead_letters_bat
     let barred = || Delivery::Barred { after: None, why: "no such credential (401)".into() };
     let settings = settings(folder.path());
     // Waited out: nothing is lost although it takes many attempts.
-    receiver.set(|kept| kept.script.extend((0..5).map(|_| barred())));
+    receiver.set(|kept| kept.always = Some(barred()));
     let recorder = start(&settings, &[(sink("siem"), &receiver)]);
     record(&recorder, 3);
-    receiver.wait(|kept| kept.calls >= 1);
-    let seen = crate::recorder::testing::until(LONG, || stats(&recorder).trouble);
-    assert_eq!(seen.as_deref(), Some("no such credential (401)"));
+    receiver.wait(|kept| kept.calls >= 5);
+    assert_eq!(stats(&recorder).trouble.as_deref(), Some("no such credential (401)"));
+    receiver.set(|kept| kept.always = None);
     assert!(recorder.flush(LONG));
     let told = stats(&recorder);
     assert_eq!((receiver.accepted(), told.refused, told.trouble), (numbers(1, 3), 0, None));
@@ -489,6 +498,8 @@ fn dead_letters_that_cannot_be_written_are_tried_again_and_do_not_hold_up_the_re
     let missing = folder.path().join("later");
     let mut one = sink("siem");
     one.dead_letter.path = Some(missing.join("dead.jsonl"));
+    // It is tried ten times, and there must be time to make the folder before the last.
+    one.retry.longest = Duration::from_secs(1);
     let recorder = start(&settings(folder.path()), &[(one, &receiver)]);
     record(&recorder, 1);
     receiver.wait(|kept| kept.calls >= 1);
@@ -637,10 +648,14 @@ fn repeats_become_one_record_at_the_end_of_their_window_and_each_is_counted() {
     let (recorder, counting) = start_folding(folder.path(), Duration::from_secs(1));
     record_repeats(&recorder, "alice", 50);
     record_repeats(&recorder, "bob", 2);
-    assert!(comes(|| counting.0.lock().unwrap().len() == 4), "{:?}", counting.0.lock().unwrap());
+    let counted = || counting.0.lock().unwrap().iter().map(|(_, events)| events).sum::<u64>();
+    assert!(comes(|| counted() == 52), "{:?}", counting.0.lock().unwrap());
     let mut records = counting.0.lock().unwrap().clone();
     records.sort_unstable();
-    assert_eq!(records, [(1, 1), (2, 49), (51, 1), (52, 1)]);
+    // On a machine that is held up for longer than a window there are more than four of them; each goes on where the one before ends.
+    assert_eq!((records[0], records.len() < 10), ((1, 1), true), "{records:?}");
+    let ends = records.iter().fold(1, |next, (first, events)| if *first == next { next + events } else { 0 });
+    assert_eq!(ends, 53, "{records:?}");
     assert!(recorder.flush(LONG), "the place in the spool follows");
     let stats = stats(&recorder);
     assert_eq!((stats.exported, stats.dropped(), stats.queue_depth), (52, 0, 0));

@@ -1,6 +1,6 @@
 //! What an answer waits for, and what it is told: the event is kept, or it is lost. Nobody waits for what cannot come.
 
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 
 use super::start::assemble;
 use super::tests::{Gate, LONG, SHORT, event, opened, stats};
@@ -79,9 +79,9 @@ fn a_caller_that_hangs_up_does_not_take_its_event_with_it() {
     assert!(recorder.shared.feeds[1].lane.wait_resolved(Instant::now() + LONG));
     drop((0..3).map(|_| recorder.record_answered(event())).collect::<Vec<Receipt>>());
     gate.set(|state| state.held = false);
-    let written = || Some(recorder.stats().remove(1).exported).filter(|exported| *exported >= 3);
-    assert!(testing::until(LONG, written).is_some());
-    assert!(recorder.flush(LONG));
+    // A flush waits for what has its places, and these have none until the recorder's thread finds them some.
+    let all = || recorder.stats().iter().all(|stats| stats.exported + stats.dropped() == recorded + 3).then_some(());
+    assert!(testing::until(LONG, all).is_some(), "{:?}", recorder.stats());
     let [blocking, free] = recorder.stats().try_into().unwrap();
     // What has no answer to hold back was dropped once, to find the bound.
     assert_eq!((blocking.exported, blocking.dropped_queue_full, blocking.dropped()), (recorded - 1 + 3, 1, 1));
@@ -98,13 +98,13 @@ fn events_of_callers_that_hung_up_have_a_bound_and_beyond_it_are_counted_as_that
     // One whose caller stays counts for nothing there.
     let stays = recorder.record_answered(event());
     let mut hung_up = 0;
-    while stats(&recorder).dropped_hung_up == 0 {
+    let bound = testing::until(LONG, || {
         drop(recorder.record_answered(event()));
         hung_up += 1;
-        assert!(hung_up < 10_000, "there is no bound");
         // The recorder's thread has to notice each: until it has, there is nothing to see.
-        thread::sleep(Duration::from_micros(200));
-    }
+        (stats(&recorder).dropped_hung_up > 0).then_some(())
+    });
+    assert!(bound.is_some(), "there is no bound");
     gate.set(|state| state.held = false);
     assert_eq!(settled(&stays), Some(Settled::Kept));
     let all = |stats: &SinkStats| stats.exported + stats.dropped() == recorded + 1 + hung_up;
@@ -194,4 +194,39 @@ fn a_sink_whose_thread_is_gone_has_lost_what_it_was_to_write() {
     let second = recorder.record_answered(event());
     assert_eq!(settled(&second), Some(Settled::Lost));
     recorder.shutdown(SHORT);
+}
+
+/// Looks at the counters when it is told.
+struct Looks {
+    recorder: Recorder,
+    seen: Mutex<Option<SinkStats>>,
+}
+
+impl Wake for Looks {
+    fn wake(self: Arc<Self>) {
+        *self.seen.lock().unwrap() = Some(stats(&self.recorder));
+    }
+}
+
+/// Whoever has an answer, and then looks at the metrics, sees its event there.
+#[test]
+fn an_answer_is_told_of_its_event_once_that_is_counted() {
+    for (fails, counted) in [(false, (1, 0, 0)), (true, (0, 1, 0))] {
+        let gate = held();
+        let recorder = recorder(2, Fsync::Always, &[("file", &gate)]);
+        let receipt = recorder.record_answered(event());
+        gate.wait_for_attempts(1);
+        let looks = Arc::new(Looks { recorder: recorder.clone(), seen: Mutex::default() });
+        let waker = Waker::from(Arc::clone(&looks));
+        assert!(receipt.poll_settled(&mut Context::from_waker(&waker)).is_pending());
+        gate.set(|state| (state.held, state.fails) = (false, fails));
+        if fails {
+            assert_eq!(recorder.shutdown(SHORT), 1);
+        } else {
+            assert!(recorder.flush(LONG));
+            assert!(receipt.is_settled(), "after a flush no answer waits for what it has written");
+        }
+        let seen = testing::until(LONG, || looks.seen.lock().unwrap().clone()).unwrap();
+        assert_eq!((seen.exported, seen.dropped_closed, seen.queue_depth), counted);
+    }
 }

@@ -268,6 +268,38 @@ fn shutting_down_says_how_many_a_failing_sink_left() {
     assert_eq!(stats(&recorder).dropped_closed, 3);
 }
 
+/// Has room for everything but the first.
+#[derive(Clone, Default)]
+struct Short(Arc<Mutex<Vec<u8>>>);
+
+impl Sink for Short {
+    fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
+        if lines.windows(8).any(|text| text == b"\"seq\":1,") {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        self.0.lock().unwrap().extend_from_slice(lines);
+        Ok(lines.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The next start gives a place what it lacks at its end. Where something else followed on it, nobody would ever miss it.
+#[test]
+fn behind_what_a_shutdown_leaves_unwritten_nothing_is_written() {
+    let short = Short::default();
+    let recorder = assemble(&Settings::default(), vec![opened("short", 10, Box::new(short.clone()))]).unwrap();
+    record(&recorder, 1);
+    assert!(testing::until(LONG, || (stats(&recorder).failed >= 1).then_some(())).is_some());
+    record(&recorder, 5);
+    assert_eq!(recorder.shutdown(SHORT), 6);
+    assert!(recorder.shared.feeds[0].lane.wait_finished(Instant::now() + LONG));
+    check_account(&recorder, 0, 6, 0);
+    assert_eq!(String::from_utf8_lossy(&short.0.lock().unwrap()), "");
+}
+
 #[test]
 fn shutting_down_does_not_wait_for_a_write_that_hangs() {
     let gate = Gate::default();

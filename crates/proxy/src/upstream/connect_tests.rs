@@ -1,6 +1,7 @@
 //! Turns, weights, and connections that are not to be had.
 
 use super::*;
+use crate::upstream::tests::closed_port;
 use std::net::Ipv4Addr;
 use tokio::net::TcpListener;
 
@@ -28,15 +29,11 @@ fn port_of(stream: &Stream) -> u16 {
     stream.peer_addr().unwrap().port()
 }
 
-/// A port on which nobody listens.
-async fn closed_port() -> u16 {
-    listener().await.1
-}
-
 #[tokio::test]
 async fn a_refusing_endpoint_is_passed_over() {
     let (_open, port) = listener().await;
-    let (_, stream) = connect(&[("127.0.0.1", closed_port().await), ("127.0.0.1", port)]).await;
+    let (_held, closed) = closed_port();
+    let (_, stream) = connect(&[("127.0.0.1", closed), ("127.0.0.1", port)]).await;
     assert_eq!(port_of(&stream.unwrap()), port);
 }
 
@@ -52,7 +49,8 @@ async fn endpoints_take_turns() {
 
 #[tokio::test]
 async fn no_endpoint_that_listens_is_unreachable() {
-    let (_, stream) = connect(&[("127.0.0.1", closed_port().await), ("127.0.0.1", closed_port().await)]).await;
+    let ((_held, closed), (_held_too, another)) = (closed_port(), closed_port());
+    let (_, stream) = connect(&[("127.0.0.1", closed), ("127.0.0.1", another)]).await;
     assert_eq!(stream.unwrap_err().kind, FaultKind::Unreachable);
 }
 

@@ -295,6 +295,7 @@ impl<'e> LoginReplay<'e> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fixtures::engine_of;
     use crate::settings::Settings;
 
     const FIRST: &str = "index,Login Timestamp,User ID,Round-Trip Time [ms],IP Address,Country,Region,City,ASN,\
@@ -337,7 +338,7 @@ mod tests {
 
     #[test]
     fn takeovers_are_found_and_honest_logins_counted() {
-        let engine = RiskEngine::new(Settings::default());
+        let engine = engine_of(Settings::default());
         let thresholds = RiskThresholds { step_up_mnats: 2_000, deny_mnats: 4_000 };
         let mut replay = LoginReplay::new(&engine, thresholds);
         let columns = Columns::of(FIRST).unwrap();

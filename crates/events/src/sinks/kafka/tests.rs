@@ -339,7 +339,7 @@ fn a_topic_that_is_not_there_is_not_made_and_waited_for() {
 #[test]
 fn a_broker_that_is_down_does_not_matter_while_another_is_there() {
     let broker = Broker::start();
-    let down = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let down = portcullis_testkit::ports::free_port();
     let brokers = vec![("127.0.0.1".into(), down), ("127.0.0.1".into(), broker.port)];
     let mut sink = KafkaSink::open(KafkaSettings { brokers, ..broker.settings() }).unwrap();
     assert_eq!(deliver(&mut sink, &lines(1..2)), Delivery::Accepted);

@@ -26,6 +26,8 @@ async fn answer(mut stream: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + 
 #[tokio::test]
 async fn a_unix_socket_is_an_endpoint() {
     let folder = std::env::temp_dir().join(format!("portcullis-{}-{}", std::process::id(), line!()));
+    // One that was killed with the same number may have left its own.
+    let _ = std::fs::remove_dir_all(&folder);
     std::fs::create_dir_all(&folder).unwrap();
     let path = folder.join("app.sock");
     let upstream: Rc<TestUpstream> = upstream_at(1, |settings| settings.endpoints = vec![Endpoint::unix(path.clone())]);

@@ -74,7 +74,7 @@ async fn what_takes_too_long_or_refuses_is_bad_and_other_statuses_can_be_good() 
     let test = async {
         slow.upstream.tend_health();
         until(&slow, true).await;
-        let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+        let (_held, closed) = closed_port();
         let upstream: Rc<TestUpstream> = upstream_at(closed, |settings| settings.health = Some(checks(None)));
         upstream.tend_health();
         let refusing = Stub { upstream, connections: Arc::default() };

@@ -8,6 +8,7 @@ mod reuse;
 mod streaming;
 
 use std::future::{Future, poll_fn};
+use std::net::Ipv4Addr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,7 +20,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Empty, Full, StreamBody};
 use hyper::body::Frame;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use super::*;
 use crate::settings::Endpoint;
@@ -73,6 +74,14 @@ fn upstream_at(port: u16, adjust: impl FnOnce(&mut UpstreamSettings)) -> Rc<Test
         UpstreamSettings { timeouts: patient(), max_idle: 4, ..UpstreamSettings::new("stub", endpoints) };
     adjust(&mut settings);
     Upstream::new(&settings, Arc::new(UpstreamState::new(&settings)))
+}
+
+/// A port on which nobody listens and nobody can, for as long as the socket is there.
+pub(super) fn closed_port() -> (TcpSocket, u16) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+    let port = socket.local_addr().unwrap().port();
+    (socket, port)
 }
 
 /// Timeouts that no test waits for.

@@ -4,7 +4,7 @@ use super::*;
 
 #[tokio::test(start_paused = true)]
 async fn the_times_mean_what_they_mean_with_http_1() {
-    as_a_worker(async {
+    as_a_worker_in_its_own_time(async {
         let second = Duration::from_secs(1);
         let check = async |timeouts: UpstreamTimeouts, body: TestBody, answers: bool, expected: FaultKind| {
             let stub = h2_stub(
@@ -69,7 +69,7 @@ async fn what_does_not_speak_http_2_gets_no_request() {
 
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_is_dead_is_noticed_and_replaced() {
-    as_a_worker(async {
+    as_a_worker_in_its_own_time(async {
         let settings = |settings: &mut UpstreamSettings| {
             settings.timeouts.first_byte = Duration::from_secs(15);
             settings.http2.ping_timeout = Duration::from_secs(5);
@@ -172,7 +172,7 @@ async fn a_caller_whose_body_breaks_off_is_to_blame_and_the_connection_stays() {
 
 #[tokio::test(start_paused = true)]
 async fn an_unused_connection_is_closed_after_a_while() {
-    as_a_worker(async {
+    as_a_worker_in_its_own_time(async {
         let (said, mut hears) = mpsc::unbounded_channel();
         let stub = h2_stub(
             |settings| settings.timeouts.keep_alive = Duration::from_secs(4),
@@ -198,7 +198,7 @@ async fn an_unused_connection_is_closed_after_a_while() {
 
 #[tokio::test(start_paused = true)]
 async fn a_silent_connection_is_asked_for_a_sign_of_life_where_that_is_wanted() {
-    as_a_worker(async {
+    as_a_worker_in_its_own_time(async {
         let stub = h2_stub(
             |settings| {
                 settings.http2.ping_interval = Duration::from_secs(10);

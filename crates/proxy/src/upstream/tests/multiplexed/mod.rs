@@ -25,6 +25,25 @@ async fn as_a_worker(test: impl Future<Output = ()>) {
     LocalSet::new().run_until(test).await;
 }
 
+/// The same on a paused clock that moves on by a tenth of a second for each five milliseconds that pass. By itself such a clock jumps to the next
+/// deadline as soon as no task has anything to do, and what the kernel has not brought to its socket by then is late.
+async fn as_a_worker_in_its_own_time(test: impl Future<Output = ()>) {
+    let clock = async {
+        loop {
+            // While a blocking task runs the clock does not jump.
+            tokio::task::spawn_blocking(|| std::thread::sleep(Duration::from_millis(5))).await.unwrap();
+            tokio::time::advance(Duration::from_millis(100)).await;
+        }
+    };
+    as_a_worker(async {
+        tokio::select! {
+            () = test => {}
+            () = clock => {}
+        }
+    })
+    .await;
+}
+
 /// Listens on a port of its own; `serve` gets each HTTP/2 connection with its number, from 0.
 async fn h2_stub<F, S>(adjust: impl FnOnce(&mut UpstreamSettings), serve: F) -> Stub
 where
