@@ -324,11 +324,12 @@ fn permits_are_recorded_for_who_asks_for_them_and_stand_outside_of_the_chain() {
     let verified = gateway.site.run(&["audit", "verify", &file]);
     assert_eq!(verified.status.code(), Some(0), "{verified:?}");
     // Nor does a file that has them among the others look as if somebody had added them.
-    let both = std::fs::read_to_string(gateway.site.path("both.jsonl")).unwrap();
+    let both = fs::read_to_string(gateway.site.path("both.jsonl")).unwrap();
     assert_eq!(both.matches("\"access.allowed\"").count(), 5, "{both}");
     let verified = gateway.site.run(&["audit", "verify", &gateway.site.path("both.jsonl").display().to_string()]);
     assert_eq!(verified.status.code(), Some(0), "{verified:?}");
-    assert!(verified.stdout.contains("5 records of permits stand in no chain"), "{verified:?}");
+    let counted = verified.stdout.iter().any(|line| line.starts_with("5 records of permits stand in no chain"));
+    assert!(counted, "{verified:?}");
 }
 
 #[test]

@@ -230,7 +230,7 @@ impl Demo {
 
 #[cfg(test)]
 mod tests {
-    use portcullis_config::AppendKeyError;
+    use portcullis_config::{AppendKeyError, DraftError};
 
     use super::*;
 
@@ -244,7 +244,7 @@ mod tests {
         let folder = FolderError::Make("/tmp".into(), full());
         let expected = "a temporary folder cannot be made in /tmp: no space left";
         check(DemoError::Folder(folder), expected, Exit::Unreachable);
-        let key = AppendKeyError::Io { path: "/tmp/keys.toml".into(), source: full() };
+        let key = AppendKeyError::Draft(DraftError::Io { path: "/tmp/keys.toml".into(), source: full() });
         let expected = "cannot write `/tmp/keys.toml`: no space left";
         check(DemoError::Folder(key.into()), expected, Exit::Unreachable);
         check(DemoError::NoListener, "the demo's gateway has no listener", Exit::Internal);
