@@ -133,7 +133,8 @@ fn judged<'t>(
     let ended = end_of(&copy)?;
     let of = |end, lost, untold| There { store, end, lost, untold };
     let is_weak = held_by(&copy, vouching.iter().copied()).is_ok_and(|held| held.is_empty());
-    let by = if is_weak { &[ours][..] } else { vouching };
+    let weak = [ours];
+    let by = if is_weak { weak.as_slice() } else { vouching };
     // A log that cannot be read is as one that is not believed: the sessions and revocations of that store still count.
     let judged = judge(restoring.config, &copy, steps, by.iter().copied());
     Ok(match judged.unwrap_or_else(|error| Judged::Not(error.to_string())) {

@@ -162,21 +162,20 @@ fn versions_that_are_not_believed_are_dropped_and_their_changes_are_as_if_overta
     let settings = Settings { path: folder.path().join("store.db") };
     let mut versions = Versions::open(&settings).unwrap();
     let ids = [1, 2, 3].map(|byte| ChangeId([byte; 16]));
+    let refers = [Hash::of(b"content"); 3];
     for (n, id) in (1..).zip(ids) {
-        versions.propose(id, b"change", [Hash::of(b"content"); 3], &[(Hash::of(b"content"), b"content")]).unwrap();
-        let refers = [Hash::of(b"content"); 3];
-        let record = [n as u8];
-        let new =
-            NewVersion { n, hash: Hash::of(&record), record: &record, refers, done: Some(id), rollout: Some(b"r") };
+        versions.propose(id, b"change", refers, &[(refers[0], b"content")]).unwrap();
+        let record = &id.0;
+        let new = NewVersion { n, hash: Hash::of(record), record, refers, done: Some(id), rollout: Some(b"row") };
         versions.append(new, &[]).unwrap();
     }
-    // One that became live otherwise stays as it ended.
-    versions.close(ids[1], ChangeState::Rejected).unwrap();
+    // What has ended otherwise stays as it ended.
+    Ledger::close(&mut versions, ids[1], ChangeState::Rejected).unwrap();
     versions.drop_after(1, &ids[1..]).unwrap();
     assert_eq!((versions.last().unwrap().unwrap().0, versions.rollout().unwrap()), (1, None));
     let states: Vec<_> = versions.changes().unwrap().into_iter().map(|(id, change)| (id.0[0], change.state)).collect();
     assert_eq!(states, [(3, ChangeState::Overtaken), (2, ChangeState::Rejected), (1, ChangeState::Activated)]);
-    assert_eq!(versions.blob(Hash::of(b"content")).unwrap().as_deref(), Some(&b"content"[..]));
+    assert_eq!(versions.blob(refers[0]).unwrap().as_deref(), Some(&b"content"[..]));
 }
 
 #[test]
