@@ -1,5 +1,8 @@
 //! What is in a backup, and what is no backup.
 
+use portcullis_governance::backup::create;
+
+use super::lists::copied_lists;
 use super::*;
 
 fn place() -> (tempfile::TempDir, PathBuf, portcullis_store::Settings) {
