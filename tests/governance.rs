@@ -1,6 +1,7 @@
 //! Versions, approvals, rollback and backups: what becomes live, by whose word, and how it comes back.
 
 mod archives;
+mod believed;
 mod by_hand;
 mod calibrated;
 mod crashes;

@@ -108,6 +108,32 @@ fn rows_of_power_that_nobody_signed_give_nothing_and_are_told() {
     assert!(verified.contains("without the signatures that it needs"), "{verified}");
 }
 
+/// Writes into the store that this change, which Ben signs, only tightens, and is live.
+pub(super) fn lie(site: &Site, id: &str, ben: &str) -> Version {
+    let db = store(site);
+    let row = "SELECT record FROM change WHERE hex(id) LIKE ?1";
+    let record: Vec<u8> = db.query_row(row, [format!("{}%", id.to_uppercase())], |row| row.get(0)).unwrap();
+    let mut change = Change::decode(&record).unwrap();
+    assert_ne!(change.class, Class::Tightens, "{change:?}");
+    change.class = Class::Tightens;
+    let before = last(&db);
+    let key = SigningKey::from_pem(&fs::read(ben).unwrap()).unwrap();
+    let now = Timestamp::now();
+    let approval = Approval::sign(before.instance_after(), &change, Decision::Approve, &key, now);
+    let forged = Version {
+        n: before.n + 1,
+        prev: before.hash(),
+        instance: before.instance_after(),
+        time: now.as_microsecond(),
+        by: "root".to_owned(),
+        exceptions: Exceptions::default(),
+        change,
+        approvals: vec![approval],
+    };
+    append(&db, &forged);
+    forged
+}
+
 #[test]
 fn one_signature_and_the_store_do_not_make_a_loosening_a_tightening() {
     let upstream = Upstream::start();
@@ -115,35 +141,46 @@ fn one_signature_and_the_store_do_not_make_a_loosening_a_tightening() {
     let archive = backup(&site, "first.backup").display().to_string();
     site.policy(&[FINANCE, NO_BANS].concat().replace("group:finance", "anyone"));
     let id = propose(&site, "nobody");
-    let db = store(&site);
-    let record: Vec<u8> = db.query_row("SELECT record FROM change", [], |row| row.get(0)).unwrap();
-    let mut change = Change::decode(&record).unwrap();
-    assert!(change.id.to_string().starts_with(&id) && change.class != Class::Tightens, "{change:?}");
-    change.class = Class::Tightens;
-    let before = last(&db);
-    let key = SigningKey::from_pem(&fs::read(ben).unwrap()).unwrap();
-    let now = Timestamp::now();
-    let approval = Approval::sign(before.instance_after(), &change, Decision::Approve, &key, now);
-    append(
-        &db,
-        &Version {
-            n: 2,
-            prev: before.hash(),
-            instance: before.instance_after(),
-            time: now.as_microsecond(),
-            by: "root".to_owned(),
-            exceptions: Exceptions::default(),
-            change,
-            approvals: vec![approval],
-        },
-    );
-    drop(db);
+    let forged = lie(&site, &id, &ben);
+    assert_eq!(forged.n, 2);
     let verified = refused(&site, &["policy", "verify"], 1);
     assert!(verified.contains("it says that it tightens, and the engine says"), "{verified}");
     assert!(refused(&site, &["run"], 3).contains("version 2 is not what was approved"));
     // Nor does it go on in a backup that is restored.
     let refusal = refused(&site, &["backup", "restore", &archive], 5);
     assert!(refusal.contains("is not believed") && refusal.contains("the engine says"), "{refusal}");
+}
+
+/// Writes into the store that the last version, the second, was taken back, as of one that was being rolled out.
+pub(super) fn take_back(site: &Site) -> Version {
+    let db = store(site);
+    let first: Vec<u8> = db.query_row("SELECT record FROM version WHERE n = 1", [], |row| row.get(0)).unwrap();
+    let (version, now) = (last(&db), Timestamp::now());
+    let change = Change {
+        id: ChangeId::random().unwrap(),
+        kind: Kind::Revert,
+        class: Class::Loosens,
+        base_n: 2,
+        base: version.hash(),
+        impact: Hash::NONE,
+        restores: 1,
+        authors: vec!["portcullis".to_owned()],
+        created: now.as_microsecond(),
+        expires: (now + SignedDuration::from_hours(1)).as_microsecond(),
+        ..Version::decode(&first).unwrap().change
+    };
+    let forged = Version {
+        n: 3,
+        prev: version.hash(),
+        instance: version.instance,
+        time: now.as_microsecond(),
+        by: "portcullis".to_owned(),
+        exceptions: Exceptions::default(),
+        change,
+        approvals: Vec::new(),
+    };
+    append(&db, &forged);
+    forged
 }
 
 #[test]
@@ -165,34 +202,7 @@ fn the_store_alone_takes_no_version_back_and_begins_no_steps() {
     assert_eq!(status(&gateway, &key), 403, "what was approved serves");
     let site = stopped(gateway);
     // And what a gateway would append by itself.
-    let first: Vec<u8> = db.query_row("SELECT record FROM version WHERE n = 1", [], |row| row.get(0)).unwrap();
-    let now = Timestamp::now();
-    let change = Change {
-        id: ChangeId::random().unwrap(),
-        kind: Kind::Revert,
-        class: Class::Loosens,
-        base_n: 2,
-        base: version.hash(),
-        impact: Hash::NONE,
-        restores: 1,
-        authors: vec!["portcullis".to_owned()],
-        created: now.as_microsecond(),
-        expires: (now + SignedDuration::from_hours(1)).as_microsecond(),
-        ..Version::decode(&first).unwrap().change
-    };
-    append(
-        &db,
-        &Version {
-            n: 3,
-            prev: version.hash(),
-            instance: version.instance,
-            time: now.as_microsecond(),
-            by: "portcullis".to_owned(),
-            exceptions: Exceptions::default(),
-            change,
-            approvals: Vec::new(),
-        },
-    );
+    take_back(&site);
     drop(db);
     let said = refused(&site, &["run"], 3);
     assert!(said.contains("it takes back version 2, which was not being rolled out"), "{said}");

@@ -5,14 +5,20 @@
 //! too. Only where that store is lost a backup takes its place as it is, without sessions, and where approvals are required only with approvals, by keys
 //! that were not revoked since. So it is where neither a store nor its head file is there: then nothing says that the backup is the newest.
 
+mod accepting;
 mod asked;
+mod dropping;
 mod files;
 mod judging;
+mod lists;
+mod making;
 mod restoring;
 mod returning;
+mod settling;
 mod telling;
 #[cfg(test)]
 mod tests;
+mod unknown;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -23,7 +29,7 @@ use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 use portcullis_events::EventKind;
-use portcullis_governance::backup::{BackupError, BackupKey, Manifest, Settings, create, is_backup, unpack};
+use portcullis_governance::backup::{BackupError, BackupKey, Manifest, Settings, unpack};
 use portcullis_governance::{
     GovernanceError, Governor, Hash, Head, HeadFile, HeadPlace as _, Ledger as _, RevokedKeys,
 };
@@ -32,6 +38,7 @@ use thiserror::Error;
 
 pub(crate) use asked::Backups;
 pub(crate) use files::lay_files;
+pub(crate) use making::{make, make_again};
 pub(crate) use restoring::{Restored, Restoring, restore};
 pub(crate) use telling::tell_restored;
 
@@ -57,6 +64,11 @@ pub(crate) enum BackingUpError {
     There(PathBuf),
     #[error("{0}")]
     Laying(#[from] LayingError),
+    #[error(
+        "the store {} is not backed up, since no gateway would start on it: {why}; `portcullis backup restore FILE` of an earlier backup (`portcullis backup list`) goes on with what is believed of its log, and says what is dropped; whoever wants to keep what is there as it is copies {} and the files beside it whose names begin with that",
+        store.display(), store.display()
+    )]
+    NotBelieved { store: PathBuf, why: String },
     #[error("{}: {source}", path.display())]
     Io { path: PathBuf, source: std::io::Error },
     #[error("{0}")]
@@ -98,106 +110,6 @@ pub(crate) fn folder_of(file: &Path) -> &Path {
     file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// The same as [`make`], in the place of an earlier backup, which stays as it is until the new one is whole.
-pub(crate) fn make_again(
-    config: &Path,
-    store: &portcullis_store::Settings,
-    feeds: Option<&Path>,
-    out: &Path,
-    key: Option<&BackupKey>,
-) -> Result<Manifest, BackingUpError> {
-    if fs::symlink_metadata(out).is_err() {
-        return make(config, store, feeds, out, key);
-    }
-    if !is_backup(out).map_err(BackingUpError::io(out))? {
-        let message = format!("{}: what is there is no backup, and stays as it is", out.display());
-        return Err(BackingUpError::Refused(message));
-    }
-    let folder = scratch(folder_of(out))?;
-    let made = folder.path().join("made");
-    let manifest = make(config, store, feeds, &made, key)?;
-    fs::rename(&made, out).map_err(BackingUpError::io(out))?;
-    // It is on the disk, and so has its name to be, before anybody is told.
-    portcullis_durable::sync_folder_of(out).map_err(|error| BackingUpError::io(out)(error.into_source()))?;
-    Ok(manifest)
-}
-
-/// Whether it is one of the names that belong to a store: whatever is written there is taken for the store's.
-fn is_of_store(out: &Path, store: &Path) -> bool {
-    let real =
-        |path: &Path| fs::canonicalize(folder_of(path)).ok().zip(path.file_name().map(std::ffi::OsStr::to_owned));
-    let (Some((folder, name)), Some((there, of))) = (real(out), real(store)) else { return false };
-    let (name, of) = (name.to_string_lossy(), of.to_string_lossy());
-    let rest = name.strip_prefix(&*of).filter(|rest| rest.is_empty() || rest.starts_with(['-', '.']));
-    folder == there && rest.is_some_and(|rest| !rest.ends_with(SUFFIX))
-}
-
-/// Copies the store, how far its log has come, and the lists of networks that were last good, into one file that is not there yet.
-pub(crate) fn make(
-    config: &Path,
-    store: &portcullis_store::Settings,
-    feeds: Option<&Path>,
-    out: &Path,
-    key: Option<&BackupKey>,
-) -> Result<Manifest, BackingUpError> {
-    if is_of_store(out, &store.path) {
-        let message = format!("{}: that is a name of the store: name another file", out.display());
-        return Err(BackingUpError::Refused(message));
-    }
-    if fs::symlink_metadata(out).is_ok() {
-        return Err(BackingUpError::There(out.to_owned()));
-    }
-    let parent = folder_of(out);
-    fs::create_dir_all(parent).map_err(BackingUpError::io(parent))?;
-    let scratch = scratch(parent)?;
-    let copy = scratch.path().join(STORE);
-    let of = |trouble| BackingUpError::Copy { path: store.path.clone(), trouble };
-    Versions::open_made(store)?.copy_to(&copy).map_err(of)?;
-    // What the copy itself says, so that the two belong together.
-    let head = head_of(&copy)?;
-    let head_file = scratch.path().join(HEAD);
-    fs::write(&head_file, head.to_text()).map_err(BackingUpError::io(&head_file))?;
-    let mut files = vec![(STORE.to_owned(), copy.clone()), (HEAD.to_owned(), head_file)];
-    let revoked = HeadFile::beside(&store.path).revoked()?;
-    if !revoked.is_empty() {
-        let list = scratch.path().join(REVOKED);
-        fs::write(&list, revoked.to_text()).map_err(BackingUpError::io(&list))?;
-        files.push((REVOKED.to_owned(), list));
-    }
-    files.extend(feeds.map(|feeds| copied_lists(feeds, scratch.path())).transpose()?.unwrap_or_default());
-    let manifest = Manifest {
-        created: Timestamp::now().as_microsecond(),
-        n: head.n,
-        head: head.hash,
-        instance: instance_of(config, &copy)?,
-        files: Vec::new(),
-    };
-    let manifest = create(out, manifest, &files, key)?;
-    // What cannot be restored is no backup, and must not push older ones out.
-    if let Err(error) = check(config, out, key, parent) {
-        let _ = fs::remove_file(out);
-        return Err(error);
-    }
-    Ok(manifest)
-}
-
-/// Copies of the lists, so that one which is renewed meanwhile is the old one or the new one, whole.
-fn copied_lists(feeds: &Path, scratch: &Path) -> Result<Vec<(String, PathBuf)>, BackingUpError> {
-    let folder = scratch.join(FEEDS);
-    fs::create_dir(&folder).map_err(BackingUpError::io(&folder))?;
-    let mut copies = Vec::new();
-    for (name, path) in lists(feeds) {
-        let copy = scratch.join(&name);
-        match fs::copy(&path, &copy) {
-            Ok(_) => copies.push((name, copy)),
-            // It was a draft that has its name by now.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => return Err(BackingUpError::io(&path)(error)),
-        }
-    }
-    Ok(copies)
-}
-
 fn scratch(parent: &Path) -> Result<tempfile::TempDir, BackingUpError> {
     tempfile::Builder::new().prefix(".portcullis-").tempdir_in(parent).map_err(BackingUpError::io(parent))
 }
@@ -211,10 +123,6 @@ fn head_of(store: &Path) -> Result<Head, BackingUpError> {
     let version = portcullis_governance::Version::decode(&record).map_err(broken)?;
     versions.close().map_err(|trouble| BackingUpError::Copy { path: store.to_owned(), trouble })?;
     Ok(Head { n, hash: version.hash(), required: version.rules().required })
-}
-
-fn instance_of(config: &Path, store: &Path) -> Result<Hash, BackingUpError> {
-    Ok(open(config, store, None)?.standing().instance)
 }
 
 /// Opens the log of a store that nobody else uses. `head`: what the head file is to say before.
@@ -238,18 +146,6 @@ fn head_of_versions(versions: &Versions) -> Result<Head, BackingUpError> {
     let broken = |_| GovernanceError::Broken { n, why: "it cannot be read".to_owned() };
     let version = portcullis_governance::Version::decode(&record).map_err(broken)?;
     Ok(Head { n, hash: version.hash(), required: version.rules().required })
-}
-
-/// The lists of networks in the folder where they are kept: plain files, none below.
-fn lists(folder: &Path) -> Vec<(String, PathBuf)> {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let mut files: Vec<(String, PathBuf)> = entries
-        .map(|entry| entry.path())
-        .filter(|path| path.is_file())
-        .filter_map(|path| Some((format!("{FEEDS}/{}", path.file_name()?.to_str()?), path)))
-        .collect();
-    files.sort();
-    files
 }
 
 /// A backup that was unpacked and held to everything that it can be held to.
@@ -296,9 +192,11 @@ fn check(config: &Path, archive: &Path, key: Option<&BackupKey>, parent: &Path) 
     Ok(Checked { folder, manifest, head, revoked })
 }
 
-/// Holds a backup to its manifest, its chain and its signatures.
+/// Holds a backup to its manifest, its chain and its signatures, and its last versions to what the engine says of them.
 pub(crate) fn verify(config: &Path, archive: &Path, key: Option<&BackupKey>) -> Result<Manifest, BackingUpError> {
-    Ok(check(config, archive, key, &std::env::temp_dir())?.manifest)
+    let checked = check(config, archive, key, &std::env::temp_dir())?;
+    judging::by_itself(config, &checked.store())?;
+    Ok(checked.manifest)
 }
 
 /// The thread that makes backups by itself.

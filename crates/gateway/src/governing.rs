@@ -59,7 +59,9 @@ pub(crate) use foresight::{Foresight, Offline, Weight, in_words as impact_in_wor
 use held::{Demanded, Held};
 pub(crate) use laying::{Laid, LayingError, lay};
 pub(crate) use rolling::{StagedVersion, Standing as Rolling, in_words as stage_in_words, percent};
+pub(crate) use shown::again_by;
 pub(crate) use source::{Source, class_of, content_of, load_sealed};
+pub(crate) use verifying::verify_classes;
 
 /// The versions of a gateway.
 #[derive(Debug)]

@@ -5,7 +5,6 @@ use crate::beside::Note;
 use crate::error::GovernanceError;
 use crate::hash::Hash;
 use crate::head::{HeadFile, failed};
-use crate::steps::Steps;
 
 const TITLE: &str = "portcullis-recovery/1";
 
@@ -76,21 +75,6 @@ impl HeadFile {
     pub fn tell_recoveries_since(&self, told: u64) -> Result<(), GovernanceError> {
         self.write_note(&Heard { told, ..Heard::NONE })
     }
-
-    /// Writes beside a copy of this store what is known beside this one of steps and of a recovery, for the copy to be judged by. What is damaged vouches for
-    /// nothing there.
-    ///
-    /// # Errors
-    /// It cannot be written.
-    pub fn carry_to(&self, copy: &Self) -> Result<(), GovernanceError> {
-        if let Some(steps) = self.read_note().unwrap_or(Some(Steps::NONE)) {
-            copy.write_note(&steps)?;
-        }
-        match self.read_heard() {
-            Ok(Some(heard)) => copy.write_note(&heard),
-            Ok(None) | Err(_) => Ok(()),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -119,26 +103,5 @@ mod tests {
         }
         file.forget_recovery().unwrap();
         assert_eq!(file.heard().unwrap(), None);
-    }
-
-    #[test]
-    fn a_copy_is_judged_by_what_is_beside_the_store_and_by_nothing_that_is_damaged() {
-        let folder = tempfile::tempdir().unwrap();
-        let beside = |name: &str| HeadFile::beside(&folder.path().join(name));
-        let mut file = beside("portcullis.db");
-        file.carry_to(&beside("one.db")).unwrap();
-        assert_eq!((beside("one.db").steps().unwrap(), beside("one.db").heard().unwrap()), (None, None));
-        let heard = Heard { n: 7, hash: Hash([9; 32]), since: 5, told: 8 };
-        let steps = Steps { n: 7, change: crate::change::ChangeId([9; 16]), stage: Some(3) };
-        file.hear(heard).unwrap();
-        file.write_steps(steps).unwrap();
-        file.carry_to(&beside("two.db")).unwrap();
-        assert_eq!((beside("two.db").steps().unwrap(), beside("two.db").heard().unwrap()), (Some(steps), Some(heard)));
-        for suffix in [".recovery", ".steps"] {
-            std::fs::write(folder.path().join(format!("portcullis.db{suffix}")), "torn").unwrap();
-        }
-        file.carry_to(&beside("three.db")).unwrap();
-        let three = beside("three.db");
-        assert_eq!((three.steps().unwrap(), three.heard().unwrap()), (Some(Steps::NONE), None));
     }
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use portcullis_governance::backup::{BackupKey, Manifest};
 
+use super::judging::by_itself;
 use super::{BackingUpError, check, open};
 use crate::governing::{Laid, lay};
 
@@ -15,6 +16,7 @@ pub(crate) fn lay_files(
     folder: &Path,
 ) -> Result<(Manifest, Laid), BackingUpError> {
     let checked = check(config, archive, key, &std::env::temp_dir())?;
+    by_itself(config, &checked.store())?;
     let content = open(config, &checked.store(), Some(checked.head))?.live()?;
     let laid = lay(folder, &content)?;
     Ok((checked.manifest, laid))

@@ -1,20 +1,21 @@
 //! A backup in the place of a store: what of the store that was there is kept, and what has to be wanted, or approved.
 
-use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use portcullis_governance::backup::BackupKey;
 use portcullis_governance::power::PowerAnchorFile;
-use portcullis_governance::{
-    Anchor, Approval, Governor, Head, HeadFile, HeadPlace as _, Request, Revived, RevokedKeys,
-};
-use portcullis_store::{Lock, LockError, PowerLog, Versions, end_all_power};
+use portcullis_governance::{Anchor, Approval, Head, HeadFile, HeadPlace as _, Request, RevokedKeys};
+use portcullis_store::{Lock, LockError, PowerLog, Versions};
 
-use super::judging::{Judged, held_by, judge};
-use super::returning::report;
-use super::{BackingUpError, Checked, FEEDS, STORE, check, head_of, lists, open, scratch};
+use super::accepting::{Accepted, Known, Lost, accept, revived_in};
+use super::dropping::dropped;
+use super::judging::held_by;
+use super::lists::lay_lists;
+use super::settling::{Settled, copied, settle};
+use super::unknown::{rolling_out, without_changes, without_sessions};
+use super::{BackingUpError, Checked, FEEDS, check, head_of};
 
 /// How a backup is to be restored.
 pub(crate) struct Restoring<'r> {
@@ -33,7 +34,7 @@ pub(crate) struct Restoring<'r> {
 }
 
 impl Restoring<'_> {
-    fn written_down(&self) -> Option<Head> {
+    pub(super) fn written_down(&self) -> Option<Head> {
         self.written_down.map(|Anchor { n, hash }| Head { n, hash, required: true })
     }
 }
@@ -56,9 +57,13 @@ pub(crate) fn restore(
     let _lock = if restoring.drill { None } else { Some(alone(restoring.store)?) };
     // Beside the store, so that it is put in place by a rename; a drill leaves no trace anywhere.
     let beside = std::env::temp_dir();
-    let checked = check(restoring.config, archive, key, if restoring.drill { &beside } else { parent })?;
+    let mut checked = check(restoring.config, archive, key, if restoring.drill { &beside } else { parent })?;
     let beside_it = HeadFile::beside(restoring.store);
-    let known = beside_it.read()?;
+    // One that is damaged says no more than one that is gone, either.
+    let (known, headless) = match beside_it.read() {
+        Ok(known) => (known, String::new()),
+        Err(why) => (None, format!("; how far the log had come could not be read ({why})")),
+    };
     // A list that is damaged says no more than one that is gone: a backup is what mends it.
     let (mut revoked, listed, unlisted) = match beside_it.revoked() {
         Ok(revoked) => (revoked, beside_it.list().exists(), String::new()),
@@ -72,7 +77,7 @@ pub(crate) fn restore(
     };
     revoked.take(&checked.revoked);
     let there = copied(restoring, parent)?;
-    let readable = there.as_ref().and_then(|there| there.as_ref().ok()).map(CopiedStore::path);
+    let readable = there.as_ref().and_then(|there| there.as_ref().ok());
     let mut unread = String::new();
     if let Some(Err(why)) = &there {
         if !restoring.accept_rollback {
@@ -83,24 +88,19 @@ pub(crate) fn restore(
         }
         unread = format!("; the store that was there could not be read ({why})");
     }
-    let (fate, changes) = keep_newer_log(restoring, &checked, known, readable.as_deref())?;
-    let fate = match fate {
-        // What was revoked is known better than how far the log had come.
-        Fate::AsItIs(words) => match revived_in(restoring, &checked, &revoked)? {
-            revived if revived.is_empty() => Fate::AsItIs(words),
-            _ => Fate::Lost(Lost::Revived),
+    let Settled { fate, cuts, changes, powerless } = settle(restoring, &mut checked, known, readable)?;
+    let (words, lost) = match fate {
+        Ok(words) => match revived_in(restoring, &checked, &revoked)? {
+            revived if revived.is_empty() => (words, None),
+            // What was revoked is known better than how far the log had come.
+            _ => (words, Some(Lost::Revived)),
         },
-        fate => fate,
+        Err(lost) => (String::new(), Some(lost)),
     };
-    let words = match fate {
-        Fate::AsItIs(words) => words,
-        Fate::NewerKept(n) => {
-            format!("the log of the store that was there is newer, and was kept: version {n} is live")
-        }
-        Fate::Lost(lost) => match accept(restoring, &checked, lost, (&revoked, listed))? {
-            Accepted::Yes(words) => words,
-            Accepted::ToSign(request) => return Ok(Restored::ToSign(request)),
-        },
+    let words = match accept(restoring, &checked, (lost, &cuts), Known { revoked: &revoked, listed })? {
+        Accepted::AsItIs => words,
+        Accepted::Yes(words) => words,
+        Accepted::ToSign(request) => return Ok(Restored::ToSign(request)),
     };
     let ended = match &readable {
         Some(_) => String::new(),
@@ -111,7 +111,8 @@ pub(crate) fn restore(
         None => rolling_out(restoring, &checked)?,
     };
     let closed = if changes { String::new() } else { without_changes(&checked)? };
-    let words = format!("{words}{ended}{closed}{rolling}{unread}{unlisted}");
+    let dropped = dropped(restoring, &checked, &cuts)?;
+    let words = format!("{words}{dropped}{ended}{powerless}{closed}{rolling}{unread}{headless}{unlisted}");
     let (n, created) = (checked.manifest.n, checked.manifest.created());
     if restoring.drill {
         return Ok(Restored::Done(format!(
@@ -133,75 +134,6 @@ fn alone(store: &Path) -> Result<Lock, BackingUpError> {
     })
 }
 
-/// What becomes of the log that was there.
-enum Fate {
-    /// The backup knows all of it, or nothing is demanded: a sentence.
-    AsItIs(String),
-    /// It knows more, and goes into the restored store.
-    NewerKept(u64),
-    /// It knew more, or may have, and cannot be read.
-    Lost(Lost),
-}
-
-/// Why a backup is not known to be the newest.
-enum Lost {
-    /// The log had come so far.
-    Newer(Head),
-    /// The log ended so, and from behind the version `vouched` on it is not what a start would take.
-    NotBelieved { last: Head, vouched: u64, required: bool, why: String },
-    /// Nothing says how far it had come.
-    Unknown,
-    /// Keys count in it that are known to be revoked.
-    Revived,
-}
-
-/// A copy of the store that was there, in a folder of its own, so that the store stays as it is whatever happens.
-struct CopiedStore(tempfile::TempDir);
-
-impl CopiedStore {
-    fn path(&self) -> PathBuf {
-        self.0.path().join(STORE)
-    }
-}
-
-/// Copies the store that is there. `None`: there is none. An error in it: it cannot be read.
-fn copied(restoring: &Restoring<'_>, parent: &Path) -> Result<Option<Result<CopiedStore, String>>, BackingUpError> {
-    match fs::metadata(restoring.store) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(BackingUpError::io(restoring.store)(error)),
-        Ok(_) => {}
-    }
-    let beside = std::env::temp_dir();
-    let copy = CopiedStore(scratch(if restoring.drill { &beside } else { parent })?);
-    let opened = Versions::open(&portcullis_store::Settings { path: restoring.store.to_owned() });
-    let copied = opened.map_err(|error| error.to_string());
-    let copied = copied.and_then(|current| current.copy_to(&copy.path()).map_err(|trouble| trouble.to_string()));
-    Ok(Some(copied.map(|()| copy)))
-}
-
-/// Where nobody knows which sessions were ended since, none is open.
-fn without_sessions(checked: &Checked) -> Result<String, BackingUpError> {
-    let of = |trouble| BackingUpError::Copy { path: checked.store(), trouble };
-    let mut versions = Versions::open(&portcullis_store::Settings { path: checked.store() })?;
-    let ended = versions.end_sessions().map_err(of)?;
-    versions.close().map_err(of)?;
-    Ok(if ended == 0 { String::new() } else { format!("; {ended} sessions in it are ended") })
-}
-
-/// Where nobody knows which proposals were rejected since, none waits.
-fn without_changes(checked: &Checked) -> Result<String, BackingUpError> {
-    let of = |trouble| BackingUpError::Copy { path: checked.store(), trouble };
-    let mut versions = Versions::open(&portcullis_store::Settings { path: checked.store() })?;
-    let closed = versions.close_changes().map_err(of)?;
-    versions.close().map_err(of)?;
-    Ok(match closed {
-        0 => String::new(),
-        closed => format!(
-            "; {closed} proposals that waited in it are ended, since nobody knows which were rejected meanwhile: propose them again"
-        ),
-    })
-}
-
 /// Writes into the restored store where it comes from, for the gateway that starts on it to tell.
 fn leave_word(restoring: &Restoring<'_>, checked: &Checked, archive: &Path, words: &str) -> Result<(), BackingUpError> {
     let of = |trouble| BackingUpError::Copy { path: checked.store(), trouble };
@@ -220,196 +152,6 @@ fn leave_word(restoring: &Restoring<'_>, checked: &Checked, archive: &Path, word
     let mut versions = Versions::open(&portcullis_store::Settings { path: checked.store() })?;
     versions.leave_restored(now.as_microsecond(), &message).map_err(of)?;
     versions.close().map_err(of)
-}
-
-/// Where nobody knows whether the steps of a version are over, they are done again from where they were.
-fn rolling_out(restoring: &Restoring<'_>, checked: &Checked) -> Result<String, BackingUpError> {
-    let governor = open(restoring.config, &checked.store(), None)?;
-    // What is live for everybody, and still to be written to the files, is in no step.
-    let rollout = governor.standing().rollout.filter(|rollout| !rollout.is_at_once());
-    Ok(rollout.map_or_else(String::new, |rollout| {
-        format!(
-            "; version {0} is rolled out from the step that it was in, and version {1} serves meanwhile: `portcullis policy activate {2} --now` has it live for everybody, if it was",
-            rollout.n,
-            governor.serving(),
-            rollout.change.short()
-        )
-    }))
-}
-
-/// `beside`: what the head file says. `there`: a copy of the store that is to be replaced, where that can be read. Says whether what waits in it is known, too.
-fn keep_newer_log(
-    restoring: &Restoring<'_>,
-    checked: &Checked,
-    beside: Option<Head>,
-    there: Option<&Path>,
-) -> Result<(Fate, bool), BackingUpError> {
-    let settings = portcullis_store::Settings { path: checked.store() };
-    let of = |trouble| BackingUpError::Copy { path: checked.store(), trouble };
-    let mut versions = Versions::open(&settings)?;
-    let taken = there.map(|there| versions.take_from(there, false)).transpose().map_err(of)?;
-    let changes = taken.is_some_and(|taken| taken.changes);
-    if !taken.is_some_and(|taken| taken.power) {
-        // What of the power for a time was ended since nobody knows.
-        let ended = end_all_power(&settings, "a backup was restored", &restoring.who, Timestamp::now());
-        ended.map_err(|error| BackingUpError::Refused(error.to_string()))?;
-    }
-    // How far it had come, by the store itself where it can be read: the head file may be gone, or one version behind. And by what was written down elsewhere.
-    let there_now = there.map(head_of).transpose()?.filter(|head| head.n > 0);
-    let written_down = restoring.written_down();
-    let vouching: Vec<Head> = [beside, there_now, written_down].into_iter().flatten().collect();
-    let demanded = checked.head.required || restoring.demanded;
-    let Some(highest) = vouching.iter().max_by_key(|head| head.n) else {
-        let fate = match demanded {
-            true => Fate::Lost(Lost::Unknown),
-            false => Fate::AsItIs("nothing was there that it could be compared with".to_owned()),
-        };
-        return Ok((fate, changes));
-    };
-    let backed_up = open(restoring.config, &checked.store(), Some(checked.head))?;
-    let lacks = |governor: &Governor| {
-        let mut lacking = None;
-        for head in &vouching {
-            if !governor.holds(Anchor { n: head.n, hash: head.hash })? {
-                lacking = [lacking, Some(*head)].into_iter().flatten().max_by_key(|head: &Head| head.n);
-            }
-        }
-        Ok::<_, BackingUpError>(lacking)
-    };
-    let Some(known) = lacks(&backed_up)? else {
-        // A version long before its end tells a backup from those of other gateways, and says nothing of its age; and that with which governance
-        // began is what every gateway is called by.
-        let is_vouched = beside.is_some()
-            || there_now.is_some()
-            || written_down.is_some_and(|head| head.n == checked.head.n && head.hash != checked.manifest.instance);
-        if demanded && !is_vouched {
-            return Ok((Fate::Lost(Lost::Unknown), changes));
-        }
-        let fate = Fate::AsItIs(match highest.n == checked.head.n {
-            true => "its log is the newest that is known".to_owned(),
-            false => format!("its log goes on from version {}, the newest that was known", highest.n),
-        });
-        return Ok((fate, changes));
-    };
-    drop(backed_up);
-    let Some(there) = there else { return Ok((Fate::Lost(Lost::Newer(known)), changes)) };
-    let knows = checked.head.n == 0 || held_by(there, [checked.head]).is_ok_and(|held| !held.is_empty());
-    // That it is in the store says nothing of who wrote it there. Of another gateway nothing is kept, whatever it is.
-    let others = if knows { [Some(checked.head), beside, written_down] } else { [Some(known), None, None] };
-    let current = match judge(restoring.config, [restoring.store, there], others.into_iter().flatten())? {
-        Judged::Good(current) => current,
-        Judged::Unreadable => return Ok((Fate::Lost(Lost::Newer(known)), changes)),
-        Judged::Not(vouched, why) => {
-            let required = vouching.iter().any(|head| head.required);
-            let lost = Lost::NotBelieved { last: there_now.unwrap_or(known), vouched, required, why };
-            return Ok((Fate::Lost(lost), changes));
-        }
-    };
-    if let Some(known) = lacks(&current)? {
-        return Ok((Fate::Lost(Lost::Newer(known)), changes));
-    }
-    if !knows {
-        return Err(BackingUpError::Refused(
-            "the backup is of another gateway: its log and that of the store have gone different ways".to_owned(),
-        ));
-    }
-    let n = current.n();
-    drop(current);
-    let taken = versions.take_from(there, true).map_err(of)?;
-    versions.close().map_err(of)?;
-    Ok((Fate::NewerKept(n), taken.changes))
-}
-
-enum Accepted {
-    Yes(String),
-    ToSign(Box<Request>),
-}
-
-/// Keys of approvers that count in the backup, and are known to be revoked.
-fn revived_in(
-    restoring: &Restoring<'_>,
-    checked: &Checked,
-    revoked: &RevokedKeys,
-) -> Result<Vec<Revived>, BackingUpError> {
-    // By the log that is to be put in place: what it took from a newer one counts.
-    let standing = open(restoring.config, &checked.store(), None)?.standing();
-    Ok(if standing.rules.required { revoked.revived_in(&standing.approvers) } else { Vec::new() })
-}
-
-/// The log is lost, or may be: somebody has to want that.
-fn accept(
-    restoring: &Restoring<'_>,
-    checked: &Checked,
-    lost: Lost,
-    (revoked, listed): (&RevokedKeys, bool),
-) -> Result<Accepted, BackingUpError> {
-    let n = checked.head.n;
-    let was_required = match &lost {
-        Lost::Newer(head) => head.required,
-        Lost::NotBelieved { required, .. } => *required,
-        Lost::Unknown => restoring.demanded,
-        Lost::Revived => true,
-    };
-    if was_required && !checked.head.required {
-        let message = format!(
-            "the backup ends with version {n}, before approvals were required, and the store that is lost required them, or the configuration does: restore a later backup"
-        );
-        return Err(BackingUpError::Refused(message));
-    }
-    let (what, written_down) = match lost {
-        Lost::Newer(head) => (
-            format!("the store was at version {}, and cannot be read", head.n),
-            format!("version {} ({}) is lost", head.n, head.hash),
-        ),
-        Lost::NotBelieved { last, vouched, why, .. } => (
-            format!(
-                "the log of the store that is there goes on to version {}, and what stands in it after version {vouched}, the last for which anything else vouches, is not believed ({why})",
-                last.n
-            ),
-            format!("the log up to version {} ({}) is not believed, and is lost", last.n, last.hash),
-        ),
-        Lost::Unknown => (
-            match restoring.written_down {
-                None => "neither a store nor its head file is there, so that nothing says whether it is the newest: with --head and what was written down elsewhere it is known".to_owned(),
-                Some(Anchor { n: early, .. }) => format!(
-                    "neither a store nor its head file is there, and that it holds version {early} says nothing of its age: --head has to name the last version that there was, and not the one with which governance began"
-                ),
-            },
-            "how far the log had come is not known".to_owned(),
-        ),
-        Lost::Revived => (
-            "keys of approvers count in it that were revoked since".to_owned(),
-            "keys were revoked since".to_owned(),
-        ),
-    };
-    if !restoring.accept_rollback {
-        let message = format!(
-            "the backup ends with version {n}, and {what}: with --accept-rollback what came after it is lost, and what was revoked in that has to be revoked again"
-        );
-        return Err(BackingUpError::Refused(message));
-    }
-    if !was_required && !checked.head.required {
-        return Ok(Accepted::Yes(format!("versions after {n} are lost")));
-    }
-    let mut governor = open(restoring.config, &checked.store(), Some(checked.head))?;
-    let reason = format!("restore: {written_down}, and version {n} of a backup takes its place");
-    let Some((request, approvals)) = &restoring.signed else {
-        let revived = revoked.revived_in(&governor.standing().approvers);
-        let report = report(restoring.config, &governor.live()?, &revived, listed);
-        let who = restoring.who.clone();
-        return Ok(Accepted::ToSign(Box::new(governor.restoration(
-            who,
-            reason,
-            (revoked, report),
-            Timestamp::now(),
-        )?)));
-    };
-    if request.change.reason != reason || request.instance != governor.standing().instance {
-        return Err(BackingUpError::Refused("what was signed is about another backup or another store".to_owned()));
-    }
-    let by = restoring.who.first().map_or("somebody", String::as_str);
-    let version = governor.restore(request, revoked, approvals.clone(), by, Timestamp::now())?;
-    Ok(Accepted::Yes(format!("versions after {n} are lost, as approved: version {} is live", version.n)))
 }
 
 /// Up to which version of the restored log a gateway has told what became of recoveries. `known`: what the head file says.
@@ -475,23 +217,4 @@ fn put_in_place(
         lay_lists(&checked.folder.path().join(FEEDS), feeds)?;
     }
     Ok(aside)
-}
-
-/// Puts the lists of a backup where there are none. A feed's files belong together: where one of them is there it is newer, and what is not there beside
-/// it is not by intention, as the list before one that somebody went back from.
-pub(super) fn lay_lists(from: &Path, feeds: &Path) -> Result<(), BackingUpError> {
-    let of = |name: &str| {
-        name.trim_start_matches("feeds/").rsplit_once('.').map_or_else(|| name.to_owned(), |(feed, _)| feed.to_owned())
-    };
-    // A draft is none: whoever was killed left it behind.
-    let there: HashSet<String> =
-        lists(feeds).into_iter().filter(|(name, _)| !name.ends_with(".new")).map(|(name, _)| of(&name)).collect();
-    for (name, path) in lists(from) {
-        let to = feeds.join(name.trim_start_matches("feeds/"));
-        if !there.contains(&of(&name)) && !to.exists() {
-            let copied = fs::create_dir_all(feeds).and_then(|()| fs::copy(&path, &to));
-            copied.map_err(BackingUpError::io(&to))?;
-        }
-    }
-    Ok(())
 }

@@ -1,5 +1,8 @@
 //! What is in a backup, and what is no backup.
 
+use portcullis_governance::backup::create;
+
+use super::lists::copied_lists;
 use super::*;
 
 fn place() -> (tempfile::TempDir, PathBuf, portcullis_store::Settings) {
@@ -38,7 +41,7 @@ fn a_backup_that_cannot_be_restored_is_none_and_older_ones_stay() {
     // A log that was changed: its record is no version.
     forge(&store.path);
     let error = back_up(&settings, &config, &store, folder.path()).unwrap_err();
-    assert!(matches!(error, BackingUpError::Governance(_)), "{error}");
+    assert!(matches!(error, BackingUpError::NotBelieved { .. }), "{error}");
     let left: Vec<_> = fs::read_dir(&backups).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left, ["portcullis-20260101T000000Z.backup"]);
 }
@@ -140,7 +143,7 @@ fn the_lists_of_a_feed_are_restored_together_or_not_at_all() {
     }
     fs::write(to.join("one-1.good"), "now").unwrap();
     fs::write(to.join("third-3.new"), "cut").unwrap();
-    restoring::lay_lists(&from, &to).unwrap();
+    lists::lay_lists(&from, &to).unwrap();
     let mut there: Vec<_> = fs::read_dir(&to).unwrap().map(|file| file.unwrap().file_name()).collect();
     there.sort();
     assert_eq!(there, ["one-1.good", "other-2.before", "other-2.good", "third-3.good", "third-3.new"]);

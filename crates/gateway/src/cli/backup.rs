@@ -109,6 +109,7 @@ fn failed(global: &Global, error: &BackingUpError) -> Exit {
         BackingUpError::Backup(_)
         | BackingUpError::Store(_)
         | BackingUpError::Copy { .. }
+        | BackingUpError::NotBelieved { .. }
         | BackingUpError::Governance(_) => Exit::Negative,
     }
 }

@@ -1,7 +1,7 @@
 //! A change that was overtaken, for the version that is live by now.
 
 use jiff::Timestamp;
-use portcullis_governance::{ChangeState, Content};
+use portcullis_governance::{Anchor, ChangeState, Content};
 
 use super::Governing;
 use super::desk::said;
@@ -32,6 +32,14 @@ impl Governing {
             }
             let gone = |_| format!("the files of the change {} are not kept any more: propose them", change.id.short());
             let wanted = governor.content_of_change(&change).map_err(gone)?;
+            // Where that one was dropped another one may have its number: what is compared with that is another change.
+            if !governor.holds(Anchor { n: change.base_n, hash: change.base }).map_err(said)? {
+                return Err(format!(
+                    "the change {0} was proposed for a version {1} that is not in the log any more: propose its files, with `portcullis policy show {0} --file NAME` and `portcullis policy propose FILE --reason TEXT`",
+                    change.id.short(),
+                    change.base_n
+                ));
+            }
             let before =
                 governor.version(change.base_n).and_then(|version| governor.content_of(&version)).map_err(said)?;
             (change, wanted, before, governor.live().map_err(said)?)

@@ -9,7 +9,7 @@ use portcullis_admin::{Operator, Peer, accounts, login};
 use portcullis_config::{Loaded, ProcessEnvironment, load};
 use portcullis_governance::power::names_of_principal;
 use portcullis_governance::{
-    ApproverSet, Change, ChangeId, Content, GovernanceError, Kind, PublicKey, Wish, parse_approval,
+    Anchor, ApproverSet, Change, ChangeId, Content, GovernanceError, Kind, PublicKey, Wish, parse_approval,
 };
 
 use super::activating::How;
@@ -203,17 +203,23 @@ impl Governing {
     /// A change with its files, and all that an approver would sign.
     fn show_change(&self, id: &str, now: Timestamp) -> Outcome {
         let (id, _ahead) = self.found(id)?;
-        let (proposal, request) = {
+        let (proposal, content, report, request) = {
             let governor = self.governor();
             let proposal = governor.proposal(id, now).map_err(said)?;
-            let request = governor.request(proposal.change.clone()).map_err(said)?;
-            (proposal, request)
+            let change = &proposal.change;
+            // Of one that followed on a version which was dropped only its files are known: there is nothing to sign.
+            let is_held =
+                change.base_n == 0 || governor.holds(Anchor { n: change.base_n, hash: change.base }).map_err(said)?;
+            let request = is_held.then(|| governor.request(change.clone())).transpose().map_err(said)?;
+            let content = governor.content_of_change(change).map_err(said)?;
+            let report = governor.impact_of(change).unwrap_or_default();
+            (proposal, content, report, request)
         };
         let mut performed = self.answer(format!("change {}", proposal.change.id.short()));
-        performed.answer.request = Some(request.armored());
-        let foreseen = foresight::in_words(&request.impact);
+        performed.answer.request = request.map(|request| request.armored());
+        let foreseen = foresight::in_words(&report);
         performed.answer.changes = vec![portcullis_admin::govern::Change { foreseen, ..shown::proposal(&proposal) }];
-        performed.answer.files = files(&request.content);
+        performed.answer.files = files(&content);
         Ok(performed)
     }
 

@@ -126,7 +126,7 @@ fn change(change: &governance::Change, state: &str) -> Change {
 }
 
 /// The verb that proposes once more what was overtaken; `None`: it changed files of its own, which can be proposed as they were.
-pub(super) const fn again_by(kind: governance::Kind) -> Option<&'static str> {
+pub(crate) const fn again_by(kind: governance::Kind) -> Option<&'static str> {
     match kind {
         governance::Kind::Change => None,
         governance::Kind::Rollback => Some("`portcullis policy rollback`"),

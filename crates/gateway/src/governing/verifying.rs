@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use portcullis_governance::{Anchor, Governor};
+use portcullis_governance::{Anchor, GovernanceError, Governor};
 
 use super::desk::{Outcome, said};
 use super::{Governing, looked_at};
@@ -35,14 +35,17 @@ impl Governing {
         }
         let n = governor.verify_all().map_err(said)?;
         governor.verify_times(Timestamp::now()).map_err(said)?;
-        let untold = verify_classes(&governor, n, budget)?;
+        let untold = verify_classes(&governor, n, budget).map_err(said)?;
         let remark = governor.unknown_recovery().map_or_else(String::new, |remark| format!("; {remark}"));
         Ok(format!("{n} versions are what they were, and were approved as their rules demanded{untold}{remark}"))
     }
 }
 
 /// Has the engine say once more what the last versions did, as many as it comes to within that time. Says of which it cannot be told, and which were not compared.
-fn verify_classes(governor: &Governor, last: u64, budget: Duration) -> Result<String, String> {
+///
+/// # Errors
+/// One did something else than it says.
+pub(crate) fn verify_classes(governor: &Governor, last: u64, budget: Duration) -> Result<String, GovernanceError> {
     let first = last.saturating_sub(MOST_COMPARED).saturating_add(1);
     let (began, mut untold, mut left) = (Instant::now(), 0_u64, 0_u64);
     for n in (first..=last).rev() {
@@ -50,7 +53,7 @@ fn verify_classes(governor: &Governor, last: u64, budget: Duration) -> Result<St
             left = n.saturating_sub(first).saturating_add(1);
             break;
         }
-        if !governor.verify_class(n).map_err(said)? {
+        if !governor.verify_class(n)? {
             untold = untold.saturating_add(1);
         }
     }

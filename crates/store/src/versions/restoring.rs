@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
-use portcullis_governance::ChangeState;
+use portcullis_governance::{ChangeId, ChangeState};
 use rusqlite::{Connection, TransactionBehavior, params};
 
 use super::{Versions, number};
-use crate::error::Trouble;
+use crate::database::Settings;
+use crate::error::{StoreError, Trouble};
 
 /// Tables that are those of now, whatever an older store says: in it are sessions that were ended since, factors that were lost and removed,
 /// codes that were used, findings of audits whose suppression was lifted, and what was told since.
@@ -60,6 +61,34 @@ impl Versions {
         transaction.commit()?;
         self.db.execute("DETACH DATABASE newer", [])?;
         Ok(Taken { power, changes: log || ends_alike })
+    }
+
+    /// Drops the versions behind this one, which are not believed, and how far the last of them had come. What became live with them (`changes`) is as if
+    /// another version had overtaken it: it can be proposed again. All of it or nothing.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn drop_after(&mut self, n: u64, changes: &[ChangeId]) -> Result<(), Trouble> {
+        let transaction = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        transaction.execute("DELETE FROM version WHERE n > ?1", [n.cast_signed()])?;
+        transaction.execute("DELETE FROM rollout", [])?;
+        let [activated, overtaken] = [ChangeState::Activated, ChangeState::Overtaken].map(number);
+        for id in changes {
+            let sql = "UPDATE change SET state = ?3 WHERE id = ?1 AND state = ?2";
+            transaction.execute(sql, params![&id.0[..], activated, overtaken])?;
+        }
+        Ok(transaction.commit()?)
+    }
+
+    /// Forgets the log of temporary power in a store that is to be replaced, where that is not believed: what is restored takes none of it.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn drop_power(settings: &Settings) -> Result<(), StoreError> {
+        let of = |trouble| StoreError { path: settings.path.clone(), trouble };
+        let versions = Self::open_made(settings)?;
+        versions.db.execute("DELETE FROM power", []).map_err(|error| of(error.into()))?;
+        versions.close().map_err(of)
     }
 
     /// Ends all proposals that wait: where nobody knows which of them were rejected since. Returns how many.

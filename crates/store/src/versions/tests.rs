@@ -157,6 +157,28 @@ fn the_log_of_a_newer_store_goes_into_an_older_one_as_a_whole() {
 }
 
 #[test]
+fn versions_that_are_not_believed_are_dropped_and_their_changes_are_as_if_overtaken() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = Settings { path: folder.path().join("store.db") };
+    let mut versions = Versions::open(&settings).unwrap();
+    let ids = [1, 2, 3].map(|byte| ChangeId([byte; 16]));
+    let refers = [Hash::of(b"content"); 3];
+    for (n, id) in (1..).zip(ids) {
+        versions.propose(id, b"change", refers, &[(refers[0], b"content")]).unwrap();
+        let record = &id.0;
+        let new = NewVersion { n, hash: Hash::of(record), record, refers, done: Some(id), rollout: Some(b"row") };
+        versions.append(new, &[]).unwrap();
+    }
+    // What has ended otherwise stays as it ended.
+    Ledger::close(&mut versions, ids[1], ChangeState::Rejected).unwrap();
+    versions.drop_after(1, &ids[1..]).unwrap();
+    assert_eq!((versions.last().unwrap().unwrap().0, versions.rollout().unwrap()), (1, None));
+    let states: Vec<_> = versions.changes().unwrap().into_iter().map(|(id, change)| (id.0[0], change.state)).collect();
+    assert_eq!(states, [(3, ChangeState::Overtaken), (2, ChangeState::Rejected), (1, ChangeState::Activated)]);
+    assert_eq!(versions.blob(refers[0]).unwrap().as_deref(), Some(&b"content"[..]));
+}
+
+#[test]
 fn how_far_a_version_has_come_is_there_after_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("portcullis.db");
