@@ -349,6 +349,16 @@ impl Gateway {
         assert!(self.reloads(wanted) > good_before, "the reload's result is not {wanted}");
     }
 
+    /// Kills it once what it has recorded is written: what is on its way to the file then is lost with the process, and whether something is
+    /// lost is for tests that look for that.
+    pub(crate) fn kill(self) -> Site {
+        self.events.all();
+        let Self { mut process, site, .. } = self;
+        process.signal(Signal::Kill);
+        process.wait_exit(PATIENCE);
+        site
+    }
+
     /// Ends it in order and returns all its events.
     pub(crate) fn stop(mut self) -> Vec<Value> {
         let status = self.process.stop(PATIENCE);
