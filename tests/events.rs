@@ -278,6 +278,30 @@ fn rotation_by_rename_and_sighup_loses_nothing() {
     assert_eq!(ids.len(), all.len(), "an event was written twice");
 }
 
+/// What the tests of these pages rest on: whoever reads the events has those of all that was answered.
+#[test]
+fn what_was_answered_is_in_the_file_when_its_events_are_read() {
+    let upstream = Upstream::start();
+    let mut site = Site::new(&upstream.url());
+    site.key("unused", "user:u", "");
+    site.policy(&[AUTHENTICATED, NO_BANS].concat());
+    let mut gateway = site.start();
+    let mut connection = gateway.conn();
+    for count in 1..=100 {
+        connection.send(request("GET", "/", &[], b""));
+        assert_eq!(connection.answer().status(), 401);
+        assert_eq!(of_kind(&gateway.events.all(), "access.denied").len(), count);
+    }
+    gateway.site.policy("[[nonsense]]");
+    for count in 1..=10 {
+        gateway.reload("error");
+        assert_eq!(of_kind(&gateway.events.all(), "policy.rejected").len(), count);
+    }
+    gateway.process.signal(Signal::Kill);
+    gateway.process.wait_exit(PATIENCE);
+    assert_eq!(gateway.events.all().len(), 111, "of a process that is gone, too");
+}
+
 #[test]
 fn permits_are_recorded_for_who_asks_for_them_and_stand_outside_of_the_chain() {
     let upstream = Upstream::start();
