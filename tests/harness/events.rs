@@ -75,7 +75,11 @@ impl Events {
             false => (self.waiting()? == 0).then_some(()),
         };
         let settled = wait::until(PATIENCE, settled);
-        assert!(settled.is_some(), "events still wait to be written, or the gateway does not say: {:?}", self.waiting());
+        assert!(
+            settled.is_some(),
+            "events still wait to be written, or the gateway does not say: {:?}",
+            self.waiting()
+        );
     }
 
     /// How many events wait. `None`: nobody says so, such as of a gateway that is about to end.
