@@ -286,6 +286,7 @@ fn what_was_answered_is_in_the_file_when_its_events_are_read() {
     site.key("unused", "user:u", "");
     site.policy(&[AUTHENTICATED, NO_BANS].concat());
     let mut gateway = site.start();
+    assert_eq!(of_kind(&gateway.events.all(), "gateway.started").len(), 1, "before it says where it listens");
     let mut connection = gateway.conn();
     for count in 1..=100 {
         connection.send(request("GET", "/", &[], b""));
