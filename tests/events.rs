@@ -271,11 +271,38 @@ fn rotation_by_rename_and_sighup_loses_nothing() {
         assert!(reopened.is_some(), "the log was not reopened");
     }
     assert_eq!(gateway.process.stop(PATIENCE).code(), Some(0));
-    rotated.push(gateway.events.clone());
-    let all: Vec<Value> = rotated.iter().flat_map(EventFile::all).collect();
+    rotated.push(EventFile::at(gateway.events.path()));
+    let all: Vec<Value> = rotated.iter().flat_map(EventFile::so_far).collect();
     assert_eq!(of_kind(&all, "access.denied").len(), refused);
     let ids: BTreeSet<&str> = all.iter().map(|event| event["id"].as_str().unwrap()).collect();
     assert_eq!(ids.len(), all.len(), "an event was written twice");
+}
+
+/// What the tests of these pages rest on: whoever reads the events has those of all that was answered.
+#[test]
+fn what_was_answered_is_in_the_file_when_its_events_are_read() {
+    let upstream = Upstream::start();
+    let mut site = Site::new(&upstream.url());
+    site.key("unused", "user:u", "");
+    site.policy(&[AUTHENTICATED, NO_BANS].concat());
+    let mut gateway = site.start();
+    assert_eq!(of_kind(&gateway.events.all(), "gateway.started").len(), 1, "before it says where it listens");
+    let mut connection = gateway.conn();
+    for count in 1..=100 {
+        connection.send(request("GET", "/", &[], b""));
+        assert_eq!(connection.answer().status(), 401);
+        assert_eq!(of_kind(&gateway.events.all(), "access.denied").len(), count);
+    }
+    gateway.site.policy("[[nonsense]]");
+    for count in 1..=10 {
+        gateway.reload("error");
+        assert_eq!(of_kind(&gateway.events.all(), "policy.rejected").len(), count);
+    }
+    gateway.process.signal(Signal::Kill);
+    gateway.process.wait_exit(PATIENCE);
+    let events = gateway.events.all();
+    let counts = ["access.denied", "policy.rejected"].map(|kind| of_kind(&events, kind).len());
+    assert_eq!(counts, [100, 10], "of a process that is gone, too");
 }
 
 #[test]
@@ -301,7 +328,7 @@ fn permits_are_recorded_for_who_asks_for_them_and_stand_outside_of_the_chain() {
         assert_eq!(gateway.get("/x", &[]).status(), 401);
     }
     assert_eq!(gateway.process.stop(PATIENCE).code(), Some(0));
-    let permits = EventFile::at(gateway.site.path("traffic.jsonl")).all();
+    let permits = EventFile::at(gateway.site.path("traffic.jsonl")).so_far();
     assert_eq!(permits.iter().map(|event| event["id"].as_str().unwrap().to_owned()).collect::<BTreeSet<_>>(), ids);
     assert_eq!(permits.len(), 5);
     for permit in &permits {

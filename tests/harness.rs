@@ -2,6 +2,8 @@
 //!
 //! Every gateway listens on ports that the kernel chose and reads them from its own log, so tests run side by side.
 
+mod events;
+
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -16,6 +18,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::schemas;
+use events::Events;
 
 /// The issuer and the audience of the tokens that [`Site::accept_tokens`] accepts.
 pub(crate) const ISSUER: &str = "https://login.test";
@@ -253,7 +256,7 @@ impl Site {
         };
         let address = listening(&mut process, " listening listener=main");
         let ops = listening(&mut process, " ops listening");
-        let events = EventFile::at(self.path("events.jsonl"));
+        let events = Events::of(EventFile::at(self.path("events.jsonl")), ops, process.life());
         Gateway { process, address, ops, events, site: self }
     }
 }
@@ -264,7 +267,7 @@ pub(crate) struct Gateway {
     pub(crate) process: Process,
     pub(crate) address: SocketAddr,
     pub(crate) ops: SocketAddr,
-    pub(crate) events: EventFile,
+    pub(crate) events: Events,
     pub(crate) site: Site,
 }
 
@@ -313,12 +316,10 @@ impl Gateway {
     /// The events of one kind, once there are so many.
     #[track_caller]
     pub(crate) fn wait_for_events(&self, kind: &str, count: usize) -> Vec<Value> {
-        let enough = || {
-            let events = self.events.all();
-            let found: Vec<Value> = of_kind(&events, kind).into_iter().cloned().collect();
+        self.events.until(&format!("{count} events {kind}"), |events| {
+            let found: Vec<Value> = of_kind(events, kind).into_iter().cloned().collect();
             (found.len() >= count).then_some(found)
-        };
-        wait::until(PATIENCE, enough).unwrap_or_else(|| panic!("{count} events {kind} did not come"))
+        })
     }
 
     /// The refusals, once there are so many.
@@ -346,6 +347,16 @@ impl Gateway {
         let ended = wait::until(PATIENCE, || (after(self) > before).then_some(()));
         assert!(ended.is_some(), "no reload came to an end");
         assert!(self.reloads(wanted) > good_before, "the reload's result is not {wanted}");
+    }
+
+    /// Kills it once what it has recorded is written: what is on its way to the file then is lost with the process, and whether something is
+    /// lost is for tests that look for that.
+    pub(crate) fn kill(self) -> Site {
+        self.events.all();
+        let Self { mut process, site, .. } = self;
+        process.signal(Signal::Kill);
+        process.wait_exit(PATIENCE);
+        site
     }
 
     /// Ends it in order and returns all its events.

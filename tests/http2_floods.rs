@@ -162,12 +162,16 @@ fn honest_clients_that_ping_and_open_their_windows_often_are_left_alone() {
     let mut client = Http2::open(gateway.address);
     let stream = client.request(&head("GET", "/drip", &[]), true);
     let mut answer = client.answer_until(stream, PATIENCE, |answer| !answer.statuses.is_empty());
+    let mut pings = 0;
     while !answer.ended && !answer.closed {
         let before = answer.body.len();
         client.read_on(&mut answer, stream, PATIENCE, |answer| answer.ended || answer.body.len() > before);
-        client.send(&Frame::new(kind::PING, 0, 0, [7; 8]));
+        if client.pongs == pings {
+            client.send(&Frame::new(kind::PING, 0, 0, [7; 8]));
+            pings += 1;
+        }
     }
-    assert_eq!((answer.body.len(), answer.goaway), (7_000, None));
+    assert_eq!((answer.body.len(), answer.goaway), (7_000, None), "{pings} pings");
     // As Go's own client does: both windows for each 4 KiB that were read.
     let mut client = Http2::open(gateway.address);
     client.opens_windows = false;

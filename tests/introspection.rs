@@ -109,7 +109,7 @@ fn a_token_is_asked_for_once_and_its_subject_is_the_principal() {
     world.gateway.check_refused("of another issuer", &answer, 401, "authn.wrong_issuer");
     assert_eq!(world.gateway.get("/", &[("X-Api-Key", &world.robot)]).status(), 200);
     assert_eq!(world.asked(), 3);
-    let written = std::fs::read_to_string(world.gateway.site.path("events.jsonl")).unwrap();
+    let written = world.gateway.events.text();
     for secret in ["canary", "good-token"] {
         assert!(!written.contains(secret), "an event holds {secret}");
     }
@@ -279,7 +279,7 @@ fn the_gateway_signs_who_asks_instead_of_sharing_a_secret() {
             assert_eq!(status(&gateway, &provider.opaque_token()), 200, "{proof}");
         }
         assert_eq!(status(&gateway, "made-up"), 401, "{proof}");
-        let told = std::fs::read_to_string(gateway.site.path("events.jsonl")).unwrap();
+        let told = gateway.events.text();
         assert!(!told.contains("PRIVATE KEY") && !told.contains("client_assertion"), "{told}");
     }
     let post = json!({ "token_endpoint_auth_method": "client_secret_post" });

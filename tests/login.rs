@@ -261,7 +261,7 @@ fn a_browser_logs_in_and_the_upstream_is_told_who_it_is() {
         (challenged.len(), &challenged[0]["reason"], &challenged[0]["status"]),
         (1, &"authn.missing".into(), &302.into())
     );
-    let text = std::fs::read_to_string(world.gateway.site.path("events.jsonl")).unwrap();
+    let text = world.gateway.events.text();
     assert!(!text.contains(&cookie) && !text.contains(SECRET) && !text.contains("code="), "{text}");
 }
 
@@ -735,7 +735,7 @@ fn the_gateway_signs_who_it_is_instead_of_sharing_a_secret() {
             world.wait_for_refreshes(2);
             assert_eq!(browser.once("GET", &world.url("/"), &[], "").status(), 200);
         }
-        let told = std::fs::read_to_string(world.gateway.site.path("events.jsonl")).unwrap();
+        let told = world.gateway.events.text();
         assert!(!told.contains("PRIVATE KEY") && !told.contains("client_assertion"), "{told}");
     }
     // A key that the provider does not know proves nothing.

@@ -2,21 +2,16 @@
 
 use std::fs;
 
-use portcullis_testkit::process::Signal;
-use portcullis_testkit::wait::PATIENCE;
 use portcullis_testkit::wire::Answer;
 
-use crate::harness::{Gateway, NO_BANS, of_kind};
+use crate::harness::{NO_BANS, of_kind};
 use crate::login::{Browser, ELIGIBLE, World, between, to_login, world};
 
 const ACT: &str = "assignment=for-a-time&minutes=30&justification=INC-7&ticket=";
 
 /// Kills it, and starts another one on the same files.
 fn kill_and_start(world: World) -> World {
-    let Gateway { site, mut process, .. } = world.gateway;
-    process.signal(Signal::Kill);
-    process.wait_exit(PATIENCE);
-    World { gateway: site.start(), ..world }
+    World { gateway: world.gateway.kill().start(), ..world }
 }
 
 /// Goes on to the provider, and says what the form would send that activates.

@@ -79,9 +79,9 @@ fn who_was_banned_since_is_after_a_restore_and_the_next_start_tells_it() {
     assert!(message.contains("before.backup") && message.contains("with version 1"), "{told}");
     assert_eq!(told["severity"], "high", "{told}");
     // Once: neither a drill nor another start tells it.
-    let gateway = stopped(gateway).start();
-    wait::until(PATIENCE, || (of_kind(&gateway.events.all(), "gateway.started").len() >= 3).then_some(())).unwrap();
-    assert_eq!(of_kind(&gateway.events.all(), "backup.restored").len(), 1);
+    let events = stopped(gateway).start().stop();
+    assert!(of_kind(&events, "gateway.started").len() >= 3, "{events:#?}");
+    assert_eq!(of_kind(&events, "backup.restored").len(), 1);
 }
 
 /// Finding of 2026-11: any file was overwritten without a word, the log of the running store too.

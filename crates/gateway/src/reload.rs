@@ -58,13 +58,14 @@ pub(crate) async fn reload(config: &Path, running: &Arc<Running>, why: Why, aske
     };
     match &outcome.result {
         Ok(_) => {
-            running.reloads().succeeded.fetch_add(1, Ordering::Relaxed);
             running.reloads().last_success.store(Timestamp::now().as_second(), Ordering::Relaxed);
+            running.reloads().succeeded.fetch_add(1, Ordering::Release);
         }
         Err(reason) => {
-            running.reloads().failed.fetch_add(1, Ordering::Relaxed);
             tracing::error!(%reason, "not reloaded: the last good configuration stays in force");
             running.record(kind, format!("not reloaded, the last good configuration stays: {reason}"));
+            // Last: whoever sees it counted finds its event.
+            running.reloads().failed.fetch_add(1, Ordering::Release);
         }
     }
     outcome

@@ -1,7 +1,7 @@
 //! The events of a gateway under test, read from the JSON-lines file that it writes them to.
 //!
-//! Events arrive a little after the answer, so a test waits for them; to prove that there are *no more*, stop the gateway
-//! first, which flushes, and then count [`EventFile::all`].
+//! Events arrive a little after the answer, so a test waits for them. [`EventFile::so_far`] is what arrived: only of a gateway that was
+//! stopped, or that says that nothing waits any more, it is all there is, and shows that there are *no more*.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -27,12 +27,12 @@ impl EventFile {
         &self.path
     }
 
-    /// All events so far, in the file's order; none when the file is not there. A last line without its end is still
-    /// being written and is left out.
+    /// The events that stand in it by now, in its order; none when the file is not there. A last line without its end is still
+    /// being written and is left out. What was recorded last may still be on its way: see the module.
     ///
     /// # Panics
     /// When a finished line is no JSON object, or the file cannot be read.
-    pub fn all(&self) -> Vec<Value> {
+    pub fn so_far(&self) -> Vec<Value> {
         let text = match std::fs::read_to_string(&self.path) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Vec::new(),
@@ -63,13 +63,13 @@ impl EventFile {
     /// # Panics
     /// When there are fewer after that time.
     pub fn wait_for_within(&self, count: usize, within: Duration) -> Vec<Value> {
-        let found = wait::until(within, || Some(self.all()).filter(|events| events.len() >= count));
-        found.unwrap_or_else(|| panic!("{count} events were awaited for {within:?}, there are: {:#?}", self.all()))
+        let found = wait::until(within, || Some(self.so_far()).filter(|events| events.len() >= count));
+        found.unwrap_or_else(|| panic!("{count} events were awaited for {within:?}, there are: {:#?}", self.so_far()))
     }
 
     /// The events of the request with this id: those whose `id` or `request.id` it is.
-    pub fn of_request(&self, id: &str) -> Vec<Value> {
-        self.all().into_iter().filter(|event| belongs_to(event, id)).collect()
+    fn of_request(&self, id: &str) -> Vec<Value> {
+        self.so_far().into_iter().filter(|event| belongs_to(event, id)).collect()
     }
 
     /// Waits for the event of the request with this id, [`PATIENCE`] at most.
@@ -81,7 +81,7 @@ impl EventFile {
         match found.map(<[Value; 1]>::try_from) {
             Some(Ok([event])) => event,
             Some(Err(several)) => panic!("request {id} has {} events: {several:#?}", several.len()),
-            None => panic!("request {id} has no event; there are: {:#?}", self.all()),
+            None => panic!("request {id} has no event; there are: {:#?}", self.so_far()),
         }
     }
 }
@@ -106,7 +106,7 @@ mod tests {
 
     #[test]
     fn a_file_that_is_not_there_yet_has_no_events() {
-        assert!(EventFile::at("/no/such/file").all().is_empty());
+        assert!(EventFile::at("/no/such/file").so_far().is_empty());
     }
 
     #[test]
@@ -114,20 +114,20 @@ mod tests {
         for (text, expected) in
             [("", 0), ("{\"id\":\"a", 0), ("{\"id\":\"a\"}", 0), ("{\"id\":\"a\"}\n", 1), ("{\"id\":\"a\"}\n{\"id", 1)]
         {
-            assert_eq!(with(text).1.all().len(), expected, "{text:?}");
+            assert_eq!(with(text).1.so_far().len(), expected, "{text:?}");
         }
     }
 
     #[test]
     #[should_panic(expected = "events.jsonl:2 is no JSON")]
     fn a_broken_line_fails_the_test() {
-        with("{}\n{\n{}\n").1.all();
+        with("{}\n{\n{}\n").1.so_far();
     }
 
     #[test]
     #[should_panic(expected = "events.jsonl:1 is no object")]
     fn a_line_that_is_no_object_fails_the_test() {
-        with("[]\n").1.all();
+        with("[]\n").1.so_far();
     }
 
     #[test]

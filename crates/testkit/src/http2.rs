@@ -193,6 +193,8 @@ pub struct Http2 {
     pub goaway: Option<u32>,
     /// The settings that the server sent, by number.
     pub settings: Vec<(u16, u32)>,
+    /// How many PING frames of this client the server has acknowledged, as far as it was read.
+    pub pongs: usize,
     /// By how much the server opened which window.
     windows: Vec<(u32, u32)>,
 }
@@ -233,6 +235,7 @@ impl Http2 {
             answers_pings: true,
             goaway: None,
             settings: Vec::new(),
+            pongs: 0,
             windows: Vec::new(),
         }
     }
@@ -439,7 +442,8 @@ impl Http2 {
                 (kind::PING, 0) if self.answers_pings => {
                     self.answer_with(&Frame::new(kind::PING, flag::ACK, 0, frame.payload));
                 }
-                (kind::SETTINGS | kind::PING, flag::ACK) => {}
+                (kind::SETTINGS, flag::ACK) => {}
+                (kind::PING, flag::ACK) => self.pongs += 1,
                 (kind::WINDOW_UPDATE, _) => self.windows.push((frame.stream, frame.number().unwrap_or(0))),
                 (kind::DATA, _) if self.opens_windows && !frame.payload.is_empty() => {
                     let length = u32::try_from(frame.payload.len()).unwrap_or(u32::MAX).to_be_bytes();

@@ -91,7 +91,7 @@ impl Program {
         let output = Arc::new(Output::default());
         capture(child.stdout.take().expect("standard output is piped"), Stream::Stdout, &output);
         capture(child.stderr.take().expect("standard error is piped"), Stream::Stderr, &output);
-        Process { name, child, output, status: None }
+        Process { name, life: Life::of(child), output }
     }
 
     /// Starts it and waits for its end: for programs that answer and exit.
@@ -167,16 +167,53 @@ impl Signal {
 #[derive(Debug)]
 pub struct Process {
     name: String,
-    child: Child,
+    life: Life,
     output: Arc<Output>,
-    /// How it ended, once that is known.
-    status: Option<ExitStatus>,
+}
+
+/// Whether a process still runs, for those who do not hold it themselves.
+#[derive(Debug, Clone)]
+pub struct Life {
+    pid: u32,
+    /// The child, and how it ended, once that is known.
+    child: Arc<Mutex<(Child, Option<ExitStatus>)>>,
+}
+
+impl Life {
+    fn of(child: Child) -> Self {
+        Self { pid: child.id(), child: Arc::new(Mutex::new((child, None))) }
+    }
+
+    /// Whether it has ended.
+    ///
+    /// # Panics
+    /// Never for a process that this one started.
+    pub fn is_over(&self) -> bool {
+        self.ended().is_some()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, (Child, Option<ExitStatus>)> {
+        self.child.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn ended(&self) -> Option<ExitStatus> {
+        let (child, status) = &mut *self.lock();
+        if status.is_none() {
+            *status = child.try_wait().expect("a child that was not waited for can be waited for");
+        }
+        *status
+    }
 }
 
 impl Process {
     /// Its process id.
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.life.pid
+    }
+
+    /// Whether it still runs, for those who do not hold it themselves.
+    pub fn life(&self) -> Life {
+        self.life.clone()
     }
 
     /// Whether it has not ended yet.
@@ -258,11 +295,8 @@ impl Process {
         self.wait_exit(within)
     }
 
-    fn ended(&mut self) -> Option<ExitStatus> {
-        if self.status.is_none() {
-            self.status = self.child.try_wait().expect("a child that was not waited for can be waited for");
-        }
-        self.status
+    fn ended(&self) -> Option<ExitStatus> {
+        self.life.ended()
     }
 
     /// By the shell's own `kill`, which every POSIX system has; the kill program is in a package of its own.
@@ -286,14 +320,15 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        if self.status.is_none() && matches!(self.child.try_wait(), Ok(None)) {
+        if self.ended().is_none() {
             // A stopped process takes SIGTERM only once it goes on.
             let told = self.send(Signal::Term) && self.send(Signal::Continue);
-            let obeyed = told && wait::until(OBEDIENCE, || self.child.try_wait().ok().flatten()).is_some();
+            let obeyed = told && wait::until(OBEDIENCE, || self.ended()).is_some();
             if !obeyed {
+                let (child, status) = &mut *self.life.lock();
                 // Either of these fails only when the process has ended meanwhile.
-                drop(self.child.kill());
-                drop(self.child.wait());
+                drop(child.kill());
+                *status = child.wait().ok();
             }
         }
         if std::thread::panicking() {

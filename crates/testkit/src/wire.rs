@@ -187,10 +187,18 @@ impl Conn {
     /// # Panics
     /// When nothing accepts the connection.
     pub fn open(address: SocketAddr) -> Self {
-        match TcpStream::connect_timeout(&address, PATIENCE) {
-            Ok(stream) => Self::over(stream),
+        match Self::try_open(address) {
+            Ok(connection) => connection,
             Err(error) => panic!("{address} does not accept a connection: {error}"),
         }
+    }
+
+    /// As [`Self::open`], for peers that may have gone.
+    ///
+    /// # Errors
+    /// When nothing accepts the connection.
+    pub fn try_open(address: SocketAddr) -> io::Result<Self> {
+        TcpStream::connect_timeout(&address, PATIENCE).map(Self::over)
     }
 
     /// Connects from another address of this machine: all of 127.0.0.0/8 is loopback, so `127.0.0.7` is a client that the

@@ -227,14 +227,15 @@ async fn serve(global: &Global, running: Arc<Running>, settings: Settings) -> Ex
             return Exit::Internal;
         }
     };
+    // First: whoever reads in the log where it listens, and comes at once, comes after its start.
+    running.record_start();
+    backing_up::tell_restored(&running);
     for (name, address) in running.addresses() {
         tracing::info!(listener = %name, %address, "listening");
     }
     if let Some(ops) = &ops {
         tracing::info!(address = %ops.address(), "ops listening");
     }
-    running.record_start();
-    backing_up::tell_restored(&running);
     notify::ready(&running.status());
     notify::watch(running.shared());
     #[cfg(feature = "mimalloc")]
