@@ -571,7 +571,7 @@ fn an_operator_lists_sessions_and_ends_them_on_streams_too() {
 
 #[test]
 fn a_session_ends_by_itself_and_with_the_settings_it_was_opened_under() {
-    let mut world = world("idle = \"6s\"\nwhoami = true", "", |_| {});
+    let mut world = world("idle = \"10s\"\nwhoami = true", "", |_| {});
     let mut browser = Browser::default();
     world.log_in(&mut browser, "alice", "/");
     let whoami = world.url("/.portcullis/whoami");
@@ -592,7 +592,7 @@ fn a_session_ends_by_itself_and_with_the_settings_it_was_opened_under() {
     let text = std::fs::read_to_string(&config).unwrap();
     std::fs::write(
         &config,
-        text.replace("idle = \"6s\"", "idle = \"5m\"")
+        text.replace("idle = \"10s\"", "idle = \"5m\"")
             .replace("allow_http = true\ntrust", "prefix = \"s:\"\nallow_http = true\ntrust"),
     )
     .unwrap();
@@ -770,7 +770,7 @@ name = "fresh"
 role = "fresh"
 principals = ["authenticated"]
 scope = "*"
-when = { max_age = "6s" }
+when = { max_age = "12s" }
 [[assignment]]
 name = "vault"
 role = "vault"
@@ -791,9 +791,9 @@ fn a_browser_whose_login_is_too_old_or_too_weak_is_led_to_a_better_one() {
     assert_eq!((asked.status(), location.as_str()), (302, "/.portcullis/login?prove=anew&to=/fresh/a%3Fb%3Dc"));
     let event = world.gateway.events.wait_for_request(asked.header("x-request-id").unwrap());
     assert_eq!((&event["reason"], &event["status"]), (&"step_up.required".into(), &302.into()), "{event:#}");
-    assert_eq!((&event["remedy"]["acr_values"], &event["remedy"]["max_age_s"]), (&json!(null), &json!(6)));
+    assert_eq!((&event["remedy"]["acr_values"], &event["remedy"]["max_age_s"]), (&json!(null), &json!(12)));
     let message = event["message"].as_str().unwrap();
-    assert!(message.contains("assignment fresh demands it, at most 6s ago"), "{message}");
+    assert!(message.contains("assignment fresh demands it, at most 12s ago"), "{message}");
     let sent = browser.once("GET", &world.url(&location), &[], "");
     let sent = sent.header("location").unwrap();
     assert!(sent.contains("&prompt=login&max_age=0") && !sent.contains("acr_values"), "{sent}");
@@ -810,7 +810,7 @@ fn a_browser_whose_login_is_too_old_or_too_weak_is_led_to_a_better_one() {
     let stale = || Some(world.gateway.get("/fresh/a", &program)).filter(|answer| answer.status() == 401);
     let stale = wait::until(PATIENCE, stale).expect("it is too old in the end");
     let challenge = stale.header("www-authenticate").unwrap();
-    assert!(challenge.contains("max_age=\"6\"") && !challenge.contains("acr_values"), "{challenge}");
+    assert!(challenge.contains("max_age=\"12\"") && !challenge.contains("acr_values"), "{challenge}");
     assert_eq!(browser.once("GET", &world.url("/a"), &[], "").status(), 200, "elsewhere it holds");
 
     // A second factor, where the gateway keeps none itself, is the provider's affair.

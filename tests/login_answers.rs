@@ -321,7 +321,7 @@ fn nobody_is_logged_out_in_a_frame_where_that_is_not_wanted() {
 
 #[test]
 fn whoever_comes_back_with_codes_that_are_none_holds_the_logins_of_nobody_else() {
-    let mut world = world(false, "timeout = \"10s\"");
+    let mut world = world(false, "timeout = \"30s\"");
     let issuer = world.provider.issuer();
     // A provider that hangs: whoever comes back with a code waits for it.
     let begin = |from: &str| {

@@ -14,12 +14,15 @@ use crate::harness::{AUTHENTICATED, Gateway, Site, bearer, claims, of_kind, tool
 
 const STORE: &str = "[store]\npath = \"state.db\"\n";
 
+/// Five failures at any pace: by default those of a slow machine would have faded before the last.
+const BANS: &str = "\n[ban]\ncredentials = { level = 5, half = \"1h\" }\n";
+
 /// A site with a store, and what alice sends.
 fn site(upstream: &Upstream) -> (Site, String) {
     let mut site = Site::new(&upstream.url());
     let key = site.key("alice", "user:alice", "");
     site.add(STORE);
-    site.policy(AUTHENTICATED);
+    site.policy(&[AUTHENTICATED, BANS].concat());
     (site, key)
 }
 
@@ -194,7 +197,7 @@ fn without_a_store_a_restart_forgets_and_that_is_said() {
     let upstream = Upstream::start();
     let mut site = Site::new(&upstream.url());
     site.key("alice", "user:alice", "");
-    site.policy(AUTHENTICATED);
+    site.policy(&[AUTHENTICATED, BANS].concat());
     let check = site.run(&["check"]);
     assert!(check.stdout.join("\n").contains("; state: in memory, and no version is kept: "), "{check:?}");
     let gateway = site.start();

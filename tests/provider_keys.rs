@@ -45,7 +45,11 @@ fn world(answers: Answers, issuer: Option<&str>, jwks: &str) -> World {
     let slow = Arc::new(AtomicU64::new(0));
     let pause = Arc::clone(&slow);
     let provider = Receiver::start_tls(&issued, move |request| {
-        std::thread::sleep(Duration::from_millis(pause.load(Ordering::SeqCst)));
+        // As long as that is set, so that whoever takes it back ends it.
+        let began = Instant::now();
+        while began.elapsed() < Duration::from_millis(pause.load(Ordering::SeqCst)) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
         let answers = given.lock().unwrap();
         let found = answers.iter().find(|(path, _)| *path == request.target);
         found.map_or_else(|| Answer::status(404), |(_, answer)| answer.clone())
@@ -143,11 +147,11 @@ fn a_flood_of_unknown_keys_is_one_fetch_for_each_cooldown_and_harms_nobody() {
 #[test]
 fn a_caller_that_hangs_up_while_keys_are_fetched_leaves_its_event() {
     let known = SigningKey::ed25519("known");
-    let jwks = "url = \"{provider}/keys\", cooldown = \"100ms\", refresh = \"1h\"";
+    let jwks = "url = \"{provider}/keys\", cooldown = \"100ms\", refresh = \"1h\", timeout = \"30s\"";
     let world = world(vec![("/keys", keys(&[&known]))], None, jwks);
     assert_eq!(world.status(&known), 200);
     std::thread::sleep(Duration::from_millis(300));
-    world.slow.store(2_000, Ordering::SeqCst);
+    world.slow.store(60_000, Ordering::SeqCst);
     let made_up = bearer(&SigningKey::ed25519("made-up"), &claims("mallory"));
     let mut client = world.gateway.conn();
     client.send(wire::request("GET", "/secret", &[("Authorization", &made_up)], b""));

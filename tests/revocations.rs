@@ -25,10 +25,10 @@ fn check(gateway: &Gateway, arguments: &[&str], code: i32) -> String {
     finished.stdout.join("\n")
 }
 
-/// Says a word every 50 ms for a minute where `/stream` is asked for.
+/// Says a word every 50 ms for ten minutes where `/stream` is asked for.
 fn upstream() -> Upstream {
     Upstream::choosing(|head| match head.target.as_str() {
-        "/stream" => Reply::drip(&[&b"tick\n"[..]; 1_200], Duration::from_millis(50)),
+        "/stream" => Reply::drip(&[&b"tick\n"[..]; 12_000], Duration::from_millis(50)),
         _ => Reply::bytes("fine"),
     })
 }

@@ -182,7 +182,7 @@ fn whoever_is_refused_asks_is_granted_and_is_refused_again_when_it_is_over() {
     let again = world.post(REQUESTS, &world.alice, &asking);
     world.gateway.check_refused("once more", &again, 409, "request.malformed");
 
-    let granted = world.run(&["access", "grant", "1", "--for", "8s"]);
+    let granted = world.run(&["access", "grant", "1", "--for", "12s"]);
     assert!(granted.contains("role:operator,app of user:alice) is in force until"), "{granted}");
     assert_eq!(world.get("/ops/report", &world.alice).status(), 200);
     assert_eq!(world.get("/ops/report", &world.bob).status(), 403, "nobody else");

@@ -28,7 +28,7 @@ fn each_fault_has_its_status_reason_and_event() {
     };
     let upstream = Upstream::choosing(move |head| reply(&head.target));
     let mut site = Site::without_route(&upstream.url());
-    site.add("[upstream.timeouts]\nfirst_byte = \"3s\"\n");
+    site.add("[upstream.timeouts]\nfirst_byte = \"5s\"\n");
     site.add(&format!("[[upstream]]\nname = \"down\"\nendpoints = [\"http://127.0.0.1:{}\"]\n", free_port()));
     site.add("[[route]]\nname = \"app\"\nupstream = \"app\"\n[[route]]\nname = \"down\"\npaths = [\"/down\"]\nupstream = \"down\"\n");
     let scope = "[[resource]]\nroute = \"down\"\nauthentication = \"none\"\n";
@@ -234,7 +234,7 @@ fn an_endpoint_that_fails_its_checks_gets_no_request_until_it_is_well_again() {
         })
     });
     let mut site = Site::without_route(&first.url());
-    let health = "health = { path = \"/health\", interval = \"100ms\", healthy = 2, unhealthy = 2 }";
+    let health = "health = { path = \"/health\", interval = \"100ms\", timeout = \"1m\", healthy = 2, unhealthy = 2 }";
     site.add(&format!(
         "[[upstream]]\nname = \"both\"\nendpoints = [\"{}\", {{ url = \"{}\", weight = 2 }}]\n{health}\n",
         first.url(),

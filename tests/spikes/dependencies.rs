@@ -1,14 +1,16 @@
 //! What the gateway leans on: the keys of an identity provider, and the upstream.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
 use portcullis_testkit::certificates::{Authority, San};
+use portcullis_testkit::ports::free_port;
 use portcullis_testkit::receiver::{Answer, Receiver};
 use portcullis_testkit::tokens::{SigningKey, jwks};
 use portcullis_testkit::upstream::{Reply, Upstream};
 use portcullis_testkit::wait::{self, PATIENCE};
 
-use super::{Caller, POLICY, Scene, without_bans};
+use super::{Caller, PATH, POLICY, Scene, without_bans};
 use crate::harness::{AUDIENCE, ISSUER, Site, bearer, claims, of_kind};
 
 /// The provider withdraws a key while tokens are about that it signed.
@@ -37,7 +39,13 @@ fn keys_that_were_rotated_too_early_are_put_down_to_the_provider() {
     let people = (9..15).map(|host| person(host, &old)).collect();
     let scene = Scene::of(site, people, &without_bans(POLICY));
     *published.lock().unwrap() = jwks(&[&new]);
-    let rotated = || (of_kind(&scene.gateway.events.all(), "keys.updated").len() >= 2).then_some(());
+    // Nobody pauses for that: who came as ever until it happened is told by that.
+    let rotated = || {
+        for person in &scene.people {
+            person.statuses(&scene.gateway, PATH, &[], 1);
+        }
+        (of_kind(&scene.gateway.events.all(), "keys.updated").len() >= 2).then_some(())
+    };
     assert!(wait::until(PATIENCE, rotated).is_some(), "the new keys were never fetched");
     let told = scene.told(|| {
         scene.locked_out(401);
@@ -57,8 +65,8 @@ fn keys_that_were_rotated_too_early_are_put_down_to_the_provider() {
 #[test]
 fn an_upstream_that_refuses_after_an_upgrade_is_the_cause() {
     let answering = |status: u16, version: &'static str| move |_: &_| Reply::status(status).header("server", version);
-    let upstream = Upstream::choosing(answering(200, "app/1.9"));
-    let address = upstream.address();
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
+    let upstream = Upstream::choosing_on(address, answering(200, "app/1.9"));
     let scene = Scene::start(&upstream, &without_bans(POLICY));
     drop(upstream);
     let _upgraded = Upstream::choosing_on(address, answering(403, "app/2.0"));

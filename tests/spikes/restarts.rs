@@ -1,10 +1,12 @@
 //! What a restart brings: another policy, other routes, another version of the program; and what of spikes outlasts one.
 
 use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr};
 
 use flate2::Compression;
 use flate2::read::DeflateDecoder;
 use flate2::write::DeflateEncoder;
+use portcullis_testkit::ports::free_port;
 use portcullis_testkit::upstream::{Reply, Upstream};
 use portcullis_testkit::wait::{self, PATIENCE};
 use rusqlite::{Connection, OptionalExtension as _};
@@ -55,7 +57,7 @@ fn a_policy_that_came_with_a_start_is_blamed_and_what_was_said_is_kept() {
     assert_eq!(back.status.code(), Some(0), "{back:?}");
     scene.people.iter().for_each(|person| person.check(&scene.gateway, 1, 200));
     let said = run(&scene.gateway, &["spike", "explain"]).stdout;
-    let id = told.event["id"].as_str().unwrap();
+    let id = told.id.as_str();
     let mut scene = scene.restart(|_| {});
     let kept = json(&scene.gateway, &["spike", "list", "-o", "json"]);
     assert_eq!(kept["spikes"][0]["id"], id, "{kept:#}");
@@ -85,8 +87,8 @@ fn a_route_that_was_narrowed_before_a_start_is_blamed() {
 /// Nothing that is kept tells what another version would have done: it is no cause, and not ruled out either.
 #[test]
 fn another_version_of_the_program_is_not_blamed_and_not_ruled_out() {
-    let upstream = Upstream::choosing(|_: &_| Reply::status(200));
-    let address = upstream.address();
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
+    let upstream = Upstream::choosing_on(address, |_: &_| Reply::status(200));
     let scene = Scene::start_with_more(&upstream, &without_bans(POLICY), STORE);
     drop(upstream);
     let _upstream = Upstream::choosing_on(address, |_: &_| Reply::status(403));

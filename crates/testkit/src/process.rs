@@ -16,6 +16,9 @@ use crate::wait::{self, PATIENCE};
 /// How long a dropped process may take to obey SIGTERM before it gets SIGKILL.
 const OBEDIENCE: Duration = Duration::from_secs(5);
 
+/// How long what an ended process has printed may take to be read. Nobody waits it out but where a child of the process holds its pipes open.
+const STRAGGLING: Duration = Duration::from_secs(10);
+
 /// How many lines are kept; a program that prints more is wrong, and its first lines say why.
 const LINES_MAX: usize = 100_000;
 
@@ -282,7 +285,7 @@ impl Process {
             self.give_up(&format!("has not ended within {within:?}"))
         };
         // A child of the program may hold the pipes open: what came until then must do.
-        self.output.wait_closed(Duration::from_secs(1));
+        self.output.wait_closed(STRAGGLING);
         status
     }
 
