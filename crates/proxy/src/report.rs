@@ -1,5 +1,7 @@
 //! What a worker writes down about a request: its one event, the counters, and what risk has to know.
 
+#[cfg(test)]
+mod blame_tests;
 mod event;
 mod observe;
 mod remedy;

@@ -80,10 +80,7 @@ mod tests {
                     when: WhenDraft { hours: Some(hours.into()), ..WhenDraft::default() },
                     ..named("bob-writes", "user:bob")
                 },
-                AssignmentDraft {
-                    activation: Some(ActivationRules::of(3_600)),
-                    ..named("carol-writes", "user:carol")
-                },
+                AssignmentDraft { activation: Some(ActivationRules::of(3_600)), ..named("carol-writes", "user:carol") },
                 AssignmentDraft { starts: Some(at("23:00:00")), ..named("eve-writes", "user:eve") },
             ],
             denies: vec![DenyDraft::new("none-stops", ["authenticated"], ["POST /jobs/stop"])],
