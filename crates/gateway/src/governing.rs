@@ -25,6 +25,7 @@ mod noticing;
 mod places;
 mod reading;
 mod recovering;
+mod replaced;
 mod rolling;
 mod shown;
 mod source;
