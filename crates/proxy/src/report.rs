@@ -1,7 +1,5 @@
 //! What a worker writes down about a request: its one event, the counters, and what risk has to know.
 
-#[cfg(test)]
-mod blame_tests;
 mod event;
 mod observe;
 mod remedy;
@@ -254,3 +252,6 @@ impl Wanted {
         (recorded.permits > 0 && is_sampled(id, recorded.permits)).then_some(Self::Permit)
     }
 }
+
+#[cfg(test)]
+mod blame_tests;
