@@ -107,6 +107,8 @@ mod insight;
 mod introspection;
 /// More at once than the limits allow.
 mod limits;
+/// Who is refused by our own change, or by the end of what they had for a time, is banned by nobody.
+mod locked_out;
 /// Browsers log in at a real provider, stay so for a while, and log out.
 mod login;
 /// How a provider's word comes through a browser: answers as forms, logouts in frames.

@@ -6,6 +6,7 @@ mod archive;
 pub(crate) mod audit;
 mod backups;
 mod ban;
+mod banned_meanwhile;
 mod factor;
 mod feed_rollback;
 mod govern;

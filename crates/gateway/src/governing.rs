@@ -26,6 +26,7 @@ mod places;
 mod power_told;
 mod reading;
 mod recovering;
+mod replaced;
 mod rolling;
 mod shown;
 mod source;

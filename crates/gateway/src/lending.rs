@@ -349,23 +349,31 @@ impl Lender {
                 let extended = self.tell_extended(kept, power);
                 self.tell(EventKind::GrantBegan, power);
                 let place = extended.map_or_else(String::new, |n| format!("; it takes the place of {n}"));
-                format!("{name} is in force until {}{place}", shown::time(until))
+                format!("{name} is in force until {}{place}{}", shown::time(until), self.banned(power))
             }
             PowerState::Waiting { until } => {
                 let missing = usize::from(power.asked.approvals).saturating_sub(power.approved.len());
                 let persons = if missing == 1 { "1 other person has" } else { "other persons have" };
                 let count = if missing == 1 { String::new() } else { format!("{missing} ") };
-                let id = power.n;
+                let (id, banned) = (power.n, self.banned(power));
                 let goes_on = kept.book.extended_by(&power.asked, now).first().map_or_else(String::new, |n| {
                     format!("; {n} goes on until its own end, and ends when this begins before that")
                 });
                 format!(
-                    "{name} waits until {}: {count}{persons} to approve it, with `portcullis access approve {id}` (with `--key FILE` where approvers are enrolled){goes_on}",
+                    "{name} waits until {}: {count}{persons} to approve it, with `portcullis access approve {id}` (with `--key FILE` where approvers are enrolled){goes_on}{banned}",
                     shown::time(until)
                 )
             }
             PowerState::Ended { .. } | PowerState::Rejected { .. } | PowerState::Lapsed => name,
         }
+    }
+
+    /// That a ban keeps whose power it is from using it, and what lifts that; empty: none does.
+    fn banned(&self, power: &Power) -> String {
+        let Some((kind, id)) = principal(&power.asked.principal) else { return String::new() };
+        let whose = Principal::stated(kind, &self.policy().spelling().id(kind, id));
+        let ban = self.shared.risk.ban_on_principal(&whose, self.shared.clock.now()).filter(|ban| !ban.simulated);
+        ban.map_or_else(String::new, |ban| shown::banned(&whose, &ban))
     }
 
     /// Records what ended since this took its place, before it is recorded that this began; which one that was.

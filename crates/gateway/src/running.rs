@@ -1,6 +1,7 @@
 //! The running gateway: the crates wired together.
 
 mod assembling;
+mod before;
 mod ending;
 mod error;
 mod fixed;
@@ -138,6 +139,9 @@ impl Running {
         let shared = Shared::new(snapshot, risk, recorder).with_access_log(access_log).with_tracer(tracer);
         let usage = begun.as_ref().map(|_| UsageLanes::new(fixed.process.workers));
         let shared = Arc::new(shared.with_sampling(sampling).with_usage(usage));
+        if let Some(governing) = &governing {
+            before::tell_what_was_replaced(governing, &shared);
+        }
         let logins = Arc::new(Logins::new(&shared, &sessions));
         let factors = Arc::new(Factors::new(mfa, database.as_ref())?);
         factors.start().map_err(StartError::Keeping)?;

@@ -6,6 +6,7 @@ mod authentication;
 mod conditions;
 mod containment;
 mod denies;
+mod ended;
 mod grants;
 mod proof;
 mod risk;
@@ -19,7 +20,7 @@ use jiff::Timestamp;
 use crate::action::{MatchedPatterns, MethodBit};
 use crate::condition::{ConditionKind, Conditions, Truth, is_recent, is_strong, mfa_is_fresh};
 use crate::decision::ShadowFinding;
-use crate::draft::AuthenticationRule;
+use crate::draft::{AuthenticationRule, Hours};
 use crate::network::{NetworkId, NetworkSetId};
 use crate::policy::*;
 use crate::principal::{Principal, PrincipalKind};
@@ -31,6 +32,7 @@ use crate::request::{
 use crate::route::RouteId;
 
 pub(crate) use admission::Membership;
+use ended::is_behind;
 pub(crate) use grants::grants_stop;
 
 /// The facts of a request, looked up in one policy, with what `nearest` supposes on top.
@@ -49,6 +51,8 @@ pub(crate) struct View<'a> {
     /// Only the stages before authentication are asked: who it is was not looked at yet.
     pub(crate) admission_only: bool,
     pub(crate) question: Question,
+    /// What ended behind this counts as if it had not. `None`, unless somebody asks for that: see [`Policy::permits_but_for_what_ended`].
+    pub(crate) ended_since: Option<Timestamp>,
 }
 
 /// What is asked of the stages.
@@ -156,6 +160,7 @@ impl<'a> View<'a> {
             supposed: Supposed::default(),
             admission_only: false,
             question: Question::Access,
+            ended_since: None,
         }
     }
 

@@ -44,6 +44,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::before::{Before, Past};
     use crate::layers::identify::begin_anew;
     use crate::layers::tests::{assessed, worker};
     use crate::settings::{Limits, Settings};
@@ -94,9 +95,11 @@ mod tests {
         let check = |before: &[&str], expected: bool| {
             let (worker, _) = worker(Limits::default());
             let transit = assessed(&worker, "GET", "/open/a", "203.0.113.7:1");
-            let past = crate::before::Before::default();
+            let past = Before::default();
             let pages = pages("/.portcullis", before);
-            past.note(&worker.shared.snapshot().load().policy, pages.as_ref(), std::time::Instant::now());
+            let now = (std::time::Instant::now(), jiff::Timestamp::now());
+            let policy = Arc::clone(&worker.shared.snapshot().load().policy);
+            past.note(&Past::replaced_at(policy, pages, now.1, now).unwrap(), now.0);
             assert_eq!(past.permitted(&transit.facts), expected, "{before:?}");
         };
         check(&[], true);

@@ -252,3 +252,6 @@ impl Wanted {
         (recorded.permits > 0 && is_sampled(id, recorded.permits)).then_some(Self::Permit)
     }
 }
+
+#[cfg(test)]
+mod blame_tests;

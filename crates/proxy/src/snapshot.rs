@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
@@ -13,12 +13,12 @@ use portcullis_policy::Policy;
 use portcullis_risk::RiskEngine;
 use uuid::Uuid;
 
-use crate::before::Before;
+use crate::before::{Before, COUNTS_FOR, Past};
 use crate::clients::Clients;
 use crate::clock::Clock;
 use crate::lending::Lending;
 use crate::metrics::Metrics;
-use crate::pages::Pages;
+use crate::pages::{Pages, PagesSettings};
 use crate::rate::Rates;
 use crate::requestable::Requestable;
 use crate::sampling::Sampling;
@@ -47,6 +47,8 @@ pub struct Snapshot {
     pub trailers: Vec<Trailers>,
     /// A policy that decides for some callers in place of that one. `None`, as a rule.
     pub staged: Option<Arc<Staged>>,
+    /// What tells all else that the policy was compiled with from others, such as the routes; `None`: nobody knows.
+    pub around: Option<Arc<str>>,
 }
 
 impl Snapshot {
@@ -57,7 +59,8 @@ impl Snapshot {
             .with_own_cookies(authenticator.reads_sessions());
         let trailers = settings.routes.iter().map(|route| Trailers::new(&headers, route)).collect();
         let authenticator = Arc::new(authenticator);
-        Self { trailers, policy_sha256: policy.sha256().into(), policy, settings, authenticator, headers, staged: None }
+        let policy_sha256 = policy.sha256().into();
+        Self { trailers, policy_sha256, policy, settings, authenticator, headers, staged: None, around: None }
     }
 
     /// The same with another policy that has the same routes; tokens that were verified stay so.
@@ -71,7 +74,25 @@ impl Snapshot {
             headers: self.headers.clone(),
             trailers: self.trailers.clone(),
             staged: self.staged.clone(),
+            around: self.around.clone(),
         }
+    }
+
+    /// The same, of which it is known what the policy was compiled with.
+    #[must_use]
+    pub fn compiled_around(self, around: &str) -> Self {
+        Self { around: Some(around.into()), ..self }
+    }
+
+    /// Whether every request is led and decided on as under that one.
+    fn decides_as(&self, other: &Self) -> bool {
+        let (policy, before) = (&self.policy, &other.policy);
+        let is_same = || {
+            let same_files = self.around.is_some() && policy.sha256() == before.sha256();
+            let same_around = self.around == other.around && policy.calibration() == before.calibration();
+            same_files && same_around && policy.networks_other_than(before).is_empty()
+        };
+        self.settings.pages == other.settings.pages && (Arc::ptr_eq(policy, before) || is_same())
     }
 
     /// The same with both policies changed in the same way: the one in force, and the one that decides for some callers, where there is one.
@@ -198,8 +219,34 @@ impl Shared {
 
     /// Puts a new configuration in force: every request that begins after this returns is served under it.
     pub fn replace(&self, snapshot: Snapshot) {
-        let past = self.snapshot.swap(Arc::new(snapshot));
-        self.before.note(&past.policy, past.settings.pages.as_ref(), Instant::now());
+        let next = Arc::new(snapshot);
+        let present = self.snapshot.load_full();
+        // First, so that no refusal by the next one comes before it is known what was in force.
+        self.note_replaced(&present, &next);
+        let past = self.snapshot.swap(Arc::clone(&next));
+        if !Arc::ptr_eq(&past, &present) {
+            self.note_replaced(&past, &next);
+        }
+    }
+
+    /// What decides the same has not been replaced: a reload that changes nothing takes nobody's place.
+    fn note_replaced(&self, past: &Snapshot, next: &Snapshot) {
+        if !next.decides_as(past) {
+            let now = Instant::now();
+            self.before.note(&Past::of(past, (now, Timestamp::now())), now);
+        }
+    }
+
+    /// How long what one policy refuses is held against nobody whom the one before would have let in.
+    pub const EXCUSED_FOR: Duration = COUNTS_FOR;
+
+    /// This was in force until then, in an earlier process: what it would have permitted is held against nobody, as if it had been replaced in this
+    /// one. What was replaced earlier is told first. Longer ago than [`Self::EXCUSED_FOR`] it counts for nothing.
+    pub fn was_replaced(&self, policy: Arc<Policy>, pages: Option<PagesSettings>, at: Timestamp) {
+        let now = Instant::now();
+        if let Some(past) = Past::replaced_at(policy, pages, at, (now, Timestamp::now())) {
+            self.before.note(&past, now);
+        }
     }
 
     /// Has another policy decide for some callers from now on, or none: the one in force for all others stays, and is not a policy of before.

@@ -41,6 +41,13 @@ pub(crate) fn run(global: &Global, args: &RunArgs) -> Exit {
             return Exit::Unreachable;
         }
     };
+    let runtime = match runtime() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            remark(&format!("error: no runtime: {error}"));
+            return Exit::Internal;
+        }
+    };
     let pin = args.governed.as_ref().map(|store| Pin {
         store: store.clone(),
         instance: args.instance,
@@ -54,13 +61,6 @@ pub(crate) fn run(global: &Global, args: &RunArgs) -> Exit {
     if loaded.warnings.warnings() > 0 {
         show(&loaded.warnings, global);
     }
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            remark(&format!("error: no runtime: {error}"));
-            return Exit::Internal;
-        }
-    };
     let summary = loaded.summary.to_string();
     let settings = Settings {
         ops: loaded.ops,
@@ -98,6 +98,18 @@ pub(crate) fn run(global: &Global, args: &RunArgs) -> Exit {
         tracing::error!("{error}");
     }
     runtime.block_on(serve(global, Arc::new(running), settings))
+}
+
+/// The runtime of this thread. Where the process may write files of so many bytes alone (`ulimit -f`), a write that goes further fails as on a full disk, and ends
+/// nobody: what the signal does by itself is replaced for as long as the process runs.
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    {
+        let _entered = runtime.enter();
+        // Nobody waits for it: that it is handled at all is what counts, and it stays so.
+        let _ = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?;
+    }
+    Ok(runtime)
 }
 
 fn not_begun(error: BeginError, global: &Global) -> Exit {

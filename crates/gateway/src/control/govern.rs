@@ -10,6 +10,7 @@ use portcullis_admin::govern::{Answer as GovernAnswer, Governed};
 use portcullis_config::Loaded;
 use tokio::sync::oneshot;
 
+use super::banned_meanwhile::banned_meanwhile;
 use super::{Operated, Order, preview, problem};
 use crate::governing::{Asked, Foresight, Who, Why};
 use crate::reload::Outcome;
@@ -77,11 +78,25 @@ pub(super) async fn perform(operated: &Operated, peer: &Peer, wanted: Governed) 
     let (answer, outcome) = oneshot::channel();
     let _ = operated.orders.try_send(Order::Reload(Why::Activated, Asked::by(names), answer));
     let trouble = match outcome.await {
-        Ok(Outcome { result: Ok(_), .. }) => return Ok(in_force(operated, performed.answer)),
+        Ok(Outcome { result: Ok(_), .. }) => {
+            let mut answer = in_force(operated, performed.answer);
+            answer.message.push_str(&banned_by_what_it_took_back(operated, n).await);
+            return Ok(answer);
+        }
         Ok(Outcome { result: Err(reason), .. }) => reason,
         Err(_) => "the gateway stops, or reloads already".to_owned(),
     };
     Err(problem(format!(
         "version {n} is approved and the last one, but not in force yet: {trouble}; it is tried every ten seconds, and by `portcullis reload`"
     )))
+}
+
+/// Whom the way back leaves banned; empty: nobody, or the version takes nothing back.
+async fn banned_by_what_it_took_back(operated: &Operated, n: u64) -> String {
+    let running = Arc::clone(&operated.running);
+    let told = tokio::task::spawn_blocking(move || {
+        let since = running.governing()?.taken_back_since(n)?;
+        banned_meanwhile(&running, since)
+    });
+    told.await.ok().flatten().unwrap_or_default()
 }

@@ -4,7 +4,7 @@ use data_encoding::BASE64;
 use jiff::Timestamp;
 use portcullis_admin::access::{Answer, Eligible as ShownEligible, Power as ShownPower};
 use portcullis_governance::power::{GRANTED, Power, PowerKind, PowerState};
-use portcullis_policy::Eligible;
+use portcullis_policy::{Ban, Eligible, Principal};
 
 /// A time of the log, as people write it.
 pub(super) fn time(micros: i64) -> String {
@@ -41,6 +41,15 @@ pub(super) fn note(power: &Power) -> String {
         }
     }
     text
+}
+
+/// That a ban is stronger than what somebody has, for the answer to whoever gives it.
+pub(super) fn banned(whose: &Principal, ban: &Ban) -> String {
+    let who = whose.reference();
+    format!(
+        "; BUT {who} IS BANNED until {:.0} ({}), and is refused everything until then: `portcullis ban explain --user {who}` says why, and `portcullis ban remove --user {who}` lifts it",
+        ban.until, ban.cause
+    )
 }
 
 /// What happened to it, for an event.

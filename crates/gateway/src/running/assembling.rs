@@ -15,6 +15,7 @@ use portcullis_store::{Database, KeptSessions, RestoredSessions};
 use super::StartError;
 use crate::governing::{Asked, Governing, Number, Overtaken};
 use crate::revoking::Revoking;
+use crate::spiking::parts_of;
 
 /// The names and the content of all files that a configuration was made of. A file that changed since it was read, or that cannot be
 /// read now, gives another one: then the answer is that something differs.
@@ -66,6 +67,7 @@ pub(super) fn snapshot(
     sessions: &Arc<Sessions>,
     noted: Noted<'_>,
 ) -> Result<Snapshot, StartError> {
+    let parts = parts_of(&loaded);
     let authenticator = Authenticator::new(std::mem::take(&mut loaded.identity)).map_err(StartError::Identity)?;
     let mut authenticator = authenticator.with_revocations(Arc::clone(revoking.all()));
     if let Some(before) = before {
@@ -77,7 +79,8 @@ pub(super) fn snapshot(
         loaded.policy = loaded.policy.numbered(n);
     }
     authenticator.use_sessions(sessions);
-    Ok(Snapshot::new(Arc::new(loaded.policy), loaded.proxy, authenticator))
+    let snapshot = Snapshot::new(Arc::new(loaded.policy), loaded.proxy, authenticator);
+    Ok(snapshot.compiled_around(&[parts.routes, parts.others].concat()))
 }
 
 /// Takes up the sessions that the store has, and keeps them there from now on. Those of a provider that is asked again now and then are not

@@ -32,7 +32,8 @@ impl Policy {
                 })
             }
             ConditionKind::Hours => {
-                when.hours.as_ref().map_or(Truth::Yes, |hours| Truth::from_bool(hours.hold(view.now)))
+                let held = |hours: &Hours| view.ended_since.is_some_and(|since| hours.hold(since));
+                when.hours.as_ref().map_or(Truth::Yes, |hours| Truth::from_bool(hours.hold(view.now) || held(hours)))
             }
             ConditionKind::Countries => match (&when.countries, view.country) {
                 (None, _) => Truth::Yes,
@@ -93,5 +94,6 @@ impl Policy {
 
 fn is_activated(view: &View<'_>, assignment: &str) -> bool {
     let of_it = |each: &&Activation| each.assignment() == Some(assignment);
-    view.request.activations.iter().filter(of_it).any(|each| each.is_in_force(view.now))
+    let counts = |each: &Activation| each.is_in_force(view.now) || is_behind(each.until, view.ended_since);
+    view.request.activations.iter().filter(of_it).any(counts)
 }

@@ -85,8 +85,8 @@ impl Policy {
         // What was lent on every route is no exception: the gateway's own has to be named.
         let named = view.request.route.is_some_and(|route| !self.counts_directly(route));
         let route = view.request.route.map_or("", |route| self.route_name(route));
-        let now = view.now;
-        lent.iter().filter(move |each| each.is_in_force(now)).filter_map(move |each| {
+        let (now, since) = (view.now, view.ended_since);
+        lent.iter().filter(move |each| each.is_in_force(now) || is_behind(each.until, since)).filter_map(move |each| {
             let role = self.role_by_name.get(each.gives.role_on(route, named)?)?;
             Some((*role, each))
         })
@@ -108,7 +108,7 @@ impl Policy {
         assignment: &Assignment,
         caller: Caller<'_>,
     ) -> GrantOutcome {
-        match assignment.period.state(view.now) {
+        match view.state_of(&assignment.period) {
             PeriodState::After => return GrantOutcome::Expired(id),
             PeriodState::Before => return GrantOutcome::NotYetActive(id),
             PeriodState::Within => {}

@@ -118,7 +118,7 @@ fn give_back(transit: Box<Transit>) -> Ready<Result<Box<Transit>, Box<Refused>>>
     ready(Ok(transit))
 }
 
-fn now<F: Future>(future: F) -> F::Output {
+pub(crate) fn now<F: Future>(future: F) -> F::Output {
     let mut future = Box::pin(future);
     match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(output) => output,

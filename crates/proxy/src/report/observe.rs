@@ -8,6 +8,7 @@ use portcullis_risk::{Actor, BanNotice, Blame, CallerKeys, Observation, Told};
 use uuid::Uuid;
 
 use super::event::fill_policy;
+use crate::before::lately;
 use crate::pages::Judged;
 use crate::refusal::Refusal;
 use crate::transit::{Facts, Remembered, Said, Transit};
@@ -59,7 +60,7 @@ impl Worker {
     }
 
     /// Whose doing it is that a request was refused: the one place that says what of it is held against its caller.
-    fn blame(&self, facts: &Facts, refusal: &Refusal, code: ReasonCode) -> Blame {
+    pub(super) fn blame(&self, facts: &Facts, refusal: &Refusal, code: ReasonCode) -> Blame {
         if refusal.is_innocent() {
             return Blame::Anybody;
         }
@@ -68,7 +69,9 @@ impl Worker {
         let is_of_a_change = || {
             is_the_policys(code)
                 && self.shared.risk.charges()
-                && (self.shared.before.permitted(facts) || permitted_without_staged(facts))
+                && (self.shared.before.permitted(facts)
+                    || permitted_without_staged(facts)
+                    || permitted_until_lately(facts, code))
         };
         if is_on_its_own_page() || is_of_a_change() { Blame::Gateway } else { Blame::Caller }
     }
@@ -123,6 +126,13 @@ impl Worker {
 fn permitted_without_staged(facts: &Facts) -> bool {
     let permits = |request| facts.loaded.snapshot.policy.verdict(&request).0 == Outcome::Permit;
     facts.by_staged && facts.access_request().is_some_and(permits)
+}
+
+/// Whether it is refused because power has ended a short while ago, by itself: an assignment that expired, its hours, or what was activated or lent. Whoever had it
+/// may not have heard. What was never given is nobody's excuse, nor what ended longer ago.
+fn permitted_until_lately(facts: &Facts, code: ReasonCode) -> bool {
+    let permitted = |request| facts.policy().0.permits_but_for_what_ended(&request, lately(facts.now));
+    code.stage() == "rbac" && facts.identity.is_some() && facts.access_request().is_some_and(permitted)
 }
 
 /// Whether a change of the policy can bring this refusal about.
