@@ -6,6 +6,7 @@
 //! from the first refusal on, is printed (`--success-output final`). With a clock of the test's the default is held to more, beside the lookout.
 
 mod around;
+mod beyond;
 mod callers;
 mod changes;
 mod dependencies;

@@ -39,7 +39,7 @@ use portcullis_admin::api::{KeyUses, MutedAlert, NewMute, NewRevocation, Revocat
 use portcullis_admin::audit::{AuditAnswer, AuditWanted};
 use portcullis_admin::backup::{BackupAnswer, BackupWanted};
 use portcullis_admin::govern::{Answer as GovernAnswer, Governed};
-use portcullis_admin::{Action, Gateway, Peer, Tail, Untried};
+use portcullis_admin::{Action, ActionKind, Gateway, Peer, Tail, Untried};
 use portcullis_events::Tap;
 use portcullis_risk::CalibrationError;
 use tokio::sync::{mpsc, oneshot};
@@ -91,7 +91,16 @@ impl Operated {
     pub(crate) fn new(running: Arc<Running>, config: &Path, orders: Orders) -> Self {
         let tail = Tail::default();
         running.shared().recorder.set_tap(Box::new(Followed(tail.clone())));
-        Self { running, config: config.to_owned(), orders, tail }
+        let operated = Self { running, config: config.to_owned(), orders, tail };
+        operated.note_deeds(None);
+        operated
+    }
+
+    /// Has who explains spikes look at bans by hand and revocations: who did it, and what was said of it.
+    fn note_deeds(&self, by: Option<(&str, &str)>) {
+        if let Some(insight) = self.running.insight() {
+            insight.operator_did(self.running.revoking().all(), by);
+        }
     }
 
     /// A principal's name with its id as requests bring it, however it is typed.
@@ -116,6 +125,11 @@ impl Operated {
             false => "the policy names the calibration that is in force",
         }
     }
+}
+
+/// Whether it makes or lifts what turns callers away whatever the policy says.
+fn is_of_credentials_or_bans(kind: ActionKind) -> bool {
+    matches!(kind, ActionKind::BanAdd | ActionKind::BanRemove | ActionKind::Revoke | ActionKind::RevokeLift)
 }
 
 fn problem(error: impl Into<String>) -> Problem {
@@ -459,5 +473,8 @@ impl Gateway for Operated {
 
     fn record(&self, action: &Action<'_>) {
         self.running.shared().recorder.record(action::event(self, action));
+        if action.succeeded && is_of_credentials_or_bans(action.kind) {
+            self.note_deeds(Some((&action.peer.shown(), &action.message)));
+        }
     }
 }

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use portcullis_identity::Authenticator;
-use portcullis_insight::spike::{Due, Explained, Parts, Remembered};
+use portcullis_identity::revocation::Revocations;
+use portcullis_insight::spike::{Due, Explained, Parts, Remembered, Ways};
 use portcullis_insight::{
     Answered, Outlook, Preview, Sample, SampleLimits, Seen, SpikeSettings, Stamped, Watch, Watched, preview,
 };
@@ -199,6 +200,15 @@ impl Insight {
         }
     }
 
+    /// An operator has made or lifted a ban or a revocation: who it was, and what was said of it; `None`: that was before the process began.
+    pub(crate) fn operator_did(&self, revocations: &Revocations, by: Option<(&str, &str)>) {
+        let shared = &self.kept.shared;
+        let (bans, revoked) = (shared.risk.all_bans(shared.clock.now()), revocations.list(Timestamp::now()));
+        if let Some(mut spiking) = self.kept.spiking() {
+            spiking.operator_did((&bans, &revoked), by);
+        }
+    }
+
     /// An identity provider does not have some of its keys any more.
     pub(crate) fn keys_went(&self, provider: &str) {
         if let Some(mut spiking) = self.kept.spiking() {
@@ -309,8 +319,9 @@ impl Kept {
         let due = spiking().tick(&self.shared);
         let Some(due) = due else { return };
         let (theirs, sample) = (due.clone(), self.sample().look_back());
-        let (ways, shared) = (self.ways.clone(), Arc::clone(&self.shared));
-        match aside("explain", Priority::Low, move || theirs.explain(&sample, &ways.now(&shared))) {
+        let (ways, deeds, shared) = (self.ways.clone(), spiking().deeds(), Arc::clone(&self.shared));
+        let explain = move || theirs.explain(&sample, &Ways { deeds, ..ways.now(&shared) });
+        match aside("explain", Priority::Low, explain) {
             Ok(work) => *explaining = Some(Explaining { due, work }),
             Err(error) => {
                 tracing::warn!(%error, "a spike of refusals is not explained: there is no thread");
@@ -333,11 +344,26 @@ impl Kept {
             let answered = refused.map_or(Answered::Permitted(status), Answered::Refused);
             // No rule asked for the country then; a candidate's may.
             let country = request.country.or_else(|| self.shared.geo.country(request.client.ip()?));
-            let seen = sample.add(Seen { request: KeptRequest { country, ..request }, answered }, &snapshot.policy);
+            let mut request = KeptRequest { country, ..request };
+            self.add_ended(&mut request, answered);
+            let seen = sample.add(Seen { request, answered }, &snapshot.policy);
             if let Some(watch) = watch.as_mut() {
                 watch.see(&seen, &known);
             }
         });
+    }
+
+    /// What a caller who is refused had for a time until a short while ago. By its end it decides nothing: it tells whether the clock is why.
+    fn add_ended(&self, request: &mut KeptRequest, answered: Answered) {
+        let may_be = match answered {
+            Answered::Refused(code) => matches!(code.stage(), "rbac" | "ban"),
+            Answered::Permitted(_) => false,
+        };
+        let Some(principal) = request.principal().filter(|_| may_be) else { return };
+        let ended = self.shared.lending.ended(principal, request.now, self.shared.clock.now());
+        if !ended.is_empty() {
+            request.rare.get_or_insert_default().activations.extend(ended);
+        }
     }
 
     /// Whether risk remembers that somebody was let in, which it does across restarts.

@@ -1,5 +1,6 @@
 //! Looks for spikes of refusals, and keeps what they were explained by.
 
+mod deeds;
 mod keeping;
 mod states;
 mod ways;
@@ -10,15 +11,19 @@ use std::time::Instant;
 
 use jiff::{SignedDuration, Timestamp};
 use portcullis_events::{Event, EventKind};
+use portcullis_identity::revocation::Revocation;
 use portcullis_insight::SpikeSettings;
 use portcullis_insight::spike::{
-    BucketCounts, ChangeKind, Due, Explained, Found, InForce, Lookout, Moment, Parts, RecentChange, Remembered,
+    BucketCounts, ChangeKind, Deed, Due, Explained, Found, InForce, Lookout, Moment, Parts, RecentChange, Remembered,
 };
 use portcullis_policy::Policy;
 use portcullis_proxy::Shared;
+use portcullis_risk::BanEntry;
 use portcullis_store::{SpikeBook, SpikesOf};
 use uuid::Uuid;
 
+pub(crate) use deeds::BY_HAND;
+use deeds::Deeds;
 pub(crate) use keeping::{Begun, Unsaved, found_in, parts_of};
 use states::Kept;
 pub(crate) use states::State;
@@ -50,6 +55,7 @@ pub(crate) struct Spiking {
     /// The one that `in_force` was made of: another one may be at the same place once it is gone.
     authenticator: Arc<portcullis_identity::Authenticator>,
     found: VecDeque<Spike>,
+    deeds: Deeds,
     /// What is around the policy in force.
     parts: Parts,
     /// What comes into force around the next one, and the authenticator by which that is known: until then other policies may come, of lists, of
@@ -79,6 +85,7 @@ impl Spiking {
             in_force,
             authenticator: Arc::clone(&snapshot.authenticator),
             found: known.found.into(),
+            deeds: Deeds::default(),
             parts,
             coming: None,
             states,
@@ -109,6 +116,19 @@ impl Spiking {
         let (kind, before, after) = (ChangeKind::Keys, Arc::clone(&policy), policy);
         let (at, about) = (a_moment_before(at), provider.to_owned());
         self.lookout.note(RecentChange { at, kind, before, together: None, after, about });
+    }
+
+    /// An operator did something: with the bans and the revocations that are in force now, who it was, and what was said of it; `None`: that is not
+    /// known.
+    pub(crate) fn operator_did(&mut self, in_force: (&[BanEntry], &[Arc<Revocation>]), by: Option<(&str, &str)>) {
+        if self.deeds.renew(in_force, by) {
+            self.lookout.hurry();
+        }
+    }
+
+    /// What operators did lately.
+    pub(crate) fn deeds(&self) -> Vec<Deed> {
+        self.deeds.at(Timestamp::now())
     }
 
     /// What is to be written since this was asked the last time.

@@ -83,8 +83,10 @@ pub struct KeptRare {
     pub revoked: Option<Containment>,
     /// An alert demands a step-up on the route.
     pub tightened: Option<Containment>,
-    /// The eligible assignments that were activated.
+    /// What was activated or lent, and what of that had ended a short while ago: by its end that decides nothing.
     pub activations: Vec<Activation>,
+    /// Of a credential that was revoked: by what, and when that was made, for the operator.
+    pub revoked_by: Option<Box<str>>,
 }
 
 /// The texts of a request that is to be kept.
@@ -166,6 +168,16 @@ impl KeptRequest {
             | KeptIdentity::Rejected(_)
             | KeptIdentity::Unavailable(_) => None,
         }
+    }
+
+    /// The same without any ban; `None`: there was none.
+    pub fn without_bans(&self) -> Option<Self> {
+        let rare = self.rare.as_deref()?;
+        if rare.address_ban.is_none() && rare.principal_ban.is_none() {
+            return None;
+        }
+        let rare = KeptRare { address_ban: None, principal_ban: None, ..rare.clone() };
+        Some(Self { rare: Some(Box::new(rare)), ..self.clone() })
     }
 
     /// Asks about it under a policy, whose route for it is looked up anew. Where nobody looked at who it was, it is asked as if it had been
@@ -260,6 +272,7 @@ impl KeptRare {
             revoked: revoked.cloned(),
             tightened: tightened.cloned(),
             activations: activations.to_vec(),
+            revoked_by: None,
         }))
     }
 }

@@ -82,7 +82,7 @@ impl Lending {
     }
 
     /// What a principal had, of what has ended lately: for the words of a refusal. It has ended by the time of day, too, so that it decides nothing.
-    pub(crate) fn ended(&self, principal: &Principal, now: Timestamp, steady_now: Timestamp) -> Vec<Activation> {
+    pub fn ended(&self, principal: &Principal, now: Timestamp, steady_now: Timestamp) -> Vec<Activation> {
         let table = self.table.load();
         let past = table.ended.get(&*principal.id).into_iter().flatten();
         // The table may be a second older than the deadline.

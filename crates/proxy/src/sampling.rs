@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use http::HeaderValue;
 use portcullis_events::ReasonCode;
 use portcullis_identity::Identity;
-use portcullis_policy::{KeptIdentity, KeptRare, KeptRequest, KeptRisk, KeptText};
+use portcullis_policy::{CredentialProblemKind, KeptIdentity, KeptRare, KeptRequest, KeptRisk, KeptText};
 use portcullis_risk::posture::Posture;
 
 use crate::transit::Facts;
@@ -169,7 +169,12 @@ pub(crate) fn keep(facts: &Facts, user_agent: Option<&HeaderValue>) -> Option<Ke
         None => KeptText { software, ..KeptText::default() },
     };
     let asked = facts.access_request();
-    let rare = asked.and_then(|asked| KeptRare::of(asked.bans, asked.contained, asked.activations));
+    let mut rare = asked.and_then(|asked| KeptRare::of(asked.bans, asked.contained, asked.activations));
+    if let Some(Identity::Rejected(rejection)) = &facts.identity
+        && rejection.problem.kind == CredentialProblemKind::Revoked
+    {
+        rare.get_or_insert_default().revoked_by = Some(rejection.problem.detail.as_str().into());
+    }
     let identity = match &facts.identity {
         Some(Identity::Unchecked(_)) | None => KeptIdentity::NotLookedAt,
         Some(Identity::Anonymous) => KeptIdentity::Anonymous,

@@ -7,6 +7,8 @@ use portcullis_admin::api::{Ban as ShownBan, BanReport, Bans, Done, NewBan, NewB
 use portcullis_policy::{Ban, BanScope};
 use portcullis_risk::{Actor, BanEntry, ImposeError};
 
+use crate::spiking::BY_HAND;
+
 use super::{Operated, problem, shown};
 
 /// A ban by hand lasts no longer.
@@ -162,5 +164,5 @@ fn wanted(operated: &Operated, ban: &NewBan, now: Timestamp) -> Result<(Actor, T
     }
     let length = SignedDuration::try_from(length).unwrap_or(SignedDuration::MAX);
     let until = now.checked_add(length).unwrap_or(Timestamp::MAX);
-    Ok((actor, until, format!("by hand: {}", ban.reason)))
+    Ok((actor, until, format!("{BY_HAND}{}", ban.reason)))
 }

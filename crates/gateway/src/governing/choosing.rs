@@ -308,7 +308,7 @@ impl Governing {
         let mut names: Vec<&str> = differing(disk, live);
         names.truncate(5);
         let message = format!(
-            "{} on disk was not approved: version {n} stays in force; `portcullis policy propose` has it reviewed",
+            "{} on disk was not approved: version {n} stays in force; `portcullis policy propose --author \"${{SUDO_USER:-$(id -un)}}\" --reason \"as it is on disk\"` has it reviewed",
             if names.is_empty() { "what is".to_owned() } else { names.join(", ") }
         );
         Alarm { message, tampered: true }

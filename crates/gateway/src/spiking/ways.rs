@@ -31,6 +31,8 @@ impl WaysBack {
             is_calibration_named: shared.risk.named_calibration().is_some(),
             calibration_before: before.map(|before| before.map(|before| Arc::clone(&before.id))),
             lists: self.feeds.keeper().can_go_back(self.feeds.now()),
+            deeds: Vec::new(),
+            in_force: Some(Arc::clone(&shared.snapshot().load().policy)),
         }
     }
 }

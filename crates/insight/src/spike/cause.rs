@@ -11,14 +11,17 @@ use crate::impact::user;
 use crate::sample::{Answered, Outlook, Seen, network_text};
 use crate::spike::SpikeSettings;
 use crate::spike::answered::Upstreams;
+use crate::spike::beyond::{Beyond, OwnBans, freed_or_made};
 use crate::spike::blind::{self, Sight};
 use crate::spike::bystanders::Bystanders;
 use crate::spike::changes::{ChangeKind, RecentChange};
 use crate::spike::classes::{Circumstances, Class};
+use crate::spike::deeds::Deed;
 use crate::spike::familiar::Familiar;
 use crate::spike::fix;
 use crate::spike::remembered::Remembered;
 use crate::spike::report::{Cause, CauseKind, Explained, Fix};
+use crate::spike::undone;
 use crate::spike::ways::Ways;
 use crate::words::{counted, number};
 
@@ -67,6 +70,12 @@ pub fn explain(
         sample.refusals.iter().filter(within).map(|seen| &**seen).collect()
     };
     let (refused, usual) = (between(onset, until), between(long_before(BASELINE), onset));
+    // A ban of the gateway's own that began since hides why it began: that is looked for behind it.
+    let all: Vec<&Seen> = usual.iter().chain(&refused).copied().collect();
+    let bans = OwnBans::of(&all, sample);
+    let freed = bans.without(&all);
+    let [refused, usual] = [&refused, &usual].map(|seens| freed_or_made(seens, &freed));
+    let beyond = Beyond { policy: ways.in_force.as_deref(), deeds: &ways.deeds, familiar: &familiar, from };
     let beside = |change| Bystanders::of(&refused, sample, &familiar, (onset, until), change);
     let bystanders = beside(None);
     let upstreams = Upstreams::of(&refused, sample, onset);
@@ -74,7 +83,7 @@ pub fn explain(
     let since = blind::last(&suspects, onset, at_once);
     let since = since.map(|change| beside(Some(change.at)));
     let sight = Sight { familiar: &familiar, since: since.as_ref().unwrap_or(&bystanders), onset, at_once };
-    let circumstances = Circumstances::new(&suspects, (&bystanders, sight), &upstreams, &refused);
+    let circumstances = Circumstances::new(&suspects, (&bystanders, sight), &upstreams, (beyond, &bans), &refused);
     let classes = circumstances.classified(&refused);
     let usual_classes = circumstances.classified(&usual);
     let excess = window.observed.saturating_sub(window.expected);
@@ -86,24 +95,21 @@ pub fn explain(
         let expected = part(window.expected, usually, usual.len());
         causes.push((class.clone(), observed.saturating_sub(expected).min(excess)));
     }
-    causes.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.order().cmp(&b.0.order())));
+    let seens_of = |class: &Class| classes.get(class).map(Vec::as_slice).unwrap_or_default();
+    // What was done is told of also beside a much larger incident, where it turned away a spike's worth of requests, or anybody who was let in before.
+    let is_told_anyway = |class: &Class, requests: u64| {
+        let is_anybodys = || seens_of(class).iter().any(|seen| familiar.has_principal(&seen.request));
+        class.is_done() && (requests >= settings.min_excess || is_anybodys())
+    };
+    let (causes, left) = chosen(causes, excess, is_told_anyway);
     let teller = Teller { excess, until, ways, all: changes, sample, circumstances: &circumstances };
-    let mut left = excess;
-    let mut named = Vec::new();
-    for (class, requests) in causes {
-        let requests = requests.min(left);
-        let enough = requests > 0 && requests * 100 >= excess * NAMED;
-        if class == Class::Other || !enough || named.len() == CAUSES {
-            continue;
-        }
-        left -= requests;
-        let seens = classes.get(&class).map(Vec::as_slice).unwrap_or_default();
-        named.push(teller.cause(&class, requests, seens));
-    }
+    let named: Vec<Cause> =
+        causes.iter().map(|(class, requests)| teller.cause(class, *requests, seens_of(class))).collect();
     // What is left of others is more than what was to be expected of them.
     let is_left = left.saturating_mul(100) >= excess.saturating_mul(NAMED);
     let others = classes.get(&Class::Other).map(Vec::as_slice).filter(|_| is_left).unwrap_or_default();
-    let (ruled_out, not_ruled_out) = cleared(&suspects, &classes, others, &familiar);
+    let told: Vec<&Class> = causes.iter().map(|(class, _)| class).collect();
+    let (ruled_out, not_ruled_out) = cleared(&suspects, (&classes, &told), others, &familiar);
     Explained {
         onset,
         until,
@@ -116,6 +122,31 @@ pub fn explain(
         not_ruled_out,
         revision: 0,
     }
+}
+
+/// The causes that are named, the largest first, and what they leave. Those that are told of anyway have their places first.
+fn chosen(
+    mut causes: Vec<(Class, u64)>,
+    excess: u64,
+    is_told_anyway: impl Fn(&Class, u64) -> bool,
+) -> (Vec<(Class, u64)>, u64) {
+    causes.retain(|(class, requests)| {
+        let is_enough = requests.saturating_mul(100) >= excess.saturating_mul(NAMED);
+        *class != Class::Other && *requests > 0 && (is_enough || is_told_anyway(class, *requests))
+    });
+    let by_size = |a: &(Class, u64), b: &(Class, u64)| b.1.cmp(&a.1).then_with(|| a.0.order().cmp(&b.0.order()));
+    causes.sort_by(|a, b| {
+        let comes_first = |one: &(Class, u64)| is_told_anyway(&one.0, one.1);
+        comes_first(b).cmp(&comes_first(a)).then_with(|| by_size(a, b))
+    });
+    causes.truncate(CAUSES);
+    let mut left = excess;
+    for (_, requests) in &mut causes {
+        *requests = (*requests).min(left);
+        left -= *requests;
+    }
+    causes.sort_by(by_size);
+    (causes, left)
 }
 
 fn part(whole: u64, some: usize, all: usize) -> u64 {
@@ -135,7 +166,7 @@ struct Teller<'s> {
 
 impl Teller<'_> {
     fn cause(&self, class: &Class, requests: u64, seens: &[&Seen]) -> Cause {
-        let Circumstances { changes, familiar, .. } = self.circumstances;
+        let Circumstances { changes, familiar, beyond, bans, .. } = self.circumstances;
         let counts = |name: &dyn Fn(&KeptRequest) -> String| {
             let mut counts = Counts::default();
             seens.iter().for_each(|seen| counts.add(&name(&seen.request), 1));
@@ -157,6 +188,12 @@ impl Teller<'_> {
         );
         let top = |counts: &Counts| counts.top(1).into_iter().next().map(|count| count.name).unwrap_or_default();
         let (kind, summary, fix) = match class {
+            Class::Deed(index) => match beyond.deeds.get(*index) {
+                Some(deed) => undone::deed(deed, seens, familiar, &who),
+                None => (CauseKind::Ban, who, None),
+            },
+            Class::Over(assignment) => undone::over(assignment, seens, (beyond, bans), self.ways.versions, &who),
+            Class::Banned => undone::banned(seens, bans, familiar, &who),
             Class::Change(index) => match changes.get(*index) {
                 Some(change) => self.change(change, seens, &who),
                 None => (CauseKind::ConfigChange, who, None),
@@ -226,11 +263,26 @@ impl Teller<'_> {
             kind,
             requests,
             share_percent: requests.saturating_mul(100).checked_div(self.excess).unwrap_or(0),
+            due_to: self.due_to(class),
             summary,
             by_user: users.top(5),
             by_network: networks.top(5),
             by_reason: reasons.top(5),
             fix,
+        }
+    }
+
+    /// Which one it is, of what was done; the same in each report of a spike.
+    fn due_to(&self, class: &Class) -> Option<String> {
+        let Circumstances { changes, beyond, .. } = self.circumstances;
+        match class {
+            Class::Change(index) => changes.get(*index).map(|change| change.name()),
+            Class::Together(index) => changes.get(*index).map(|change| format!("all that came at {:.0}", change.at)),
+            Class::Deed(index) => beyond.deeds.get(*index).map(Deed::name),
+            Class::Over(assignment) if assignment.is_empty() => Some("a role that was held for a time".to_owned()),
+            Class::Over(assignment) => Some(format!("assignment {assignment}")),
+            Class::Banned | Class::Upstream | Class::Keys | Class::Release => None,
+            Class::Attack | Class::OnePrincipal(..) | Class::Other => None,
         }
     }
 
@@ -286,7 +338,10 @@ impl Teller<'_> {
     fn way_back(&self, change: &RecentChange, seens: &[&Seen]) -> Fix {
         let index = self.all.iter().position(|one| std::ptr::eq(one, change));
         let later = index.and_then(|index| self.all.get(index + 1..)).unwrap_or_default();
-        fix::of_change(change, seens, self.sample, self.circumstances.familiar, (self.ways, later, self.until))
+        let Circumstances { familiar, bans, .. } = self.circumstances;
+        let mut fix = fix::of_change(change, seens, self.sample, familiar, (self.ways, later, self.until));
+        fix.preview.push_str(&undone::bans_that_came_of_it(seens, bans));
+        fix
     }
 }
 
@@ -297,10 +352,10 @@ fn answer(answered: Answered) -> String {
     }
 }
 
-/// Changes that came in time: those that turned nothing, and those of which that is not known.
+/// Changes that came in time: those that turned nothing, and those of which that is not known, or of which there is no room to tell more.
 fn cleared(
     changes: &[&RecentChange],
-    classes: &HashMap<Class, Vec<&Seen>>,
+    (classes, told): (&HashMap<Class, Vec<&Seen>>, &[&Class]),
     left: &[&Seen],
     familiar: &Familiar,
 ) -> (Vec<String>, Vec<String>) {
@@ -310,7 +365,16 @@ fn cleared(
             Class::Together(other) => changes.get(*other).is_some_and(|other| other.at == change.at),
             class => *class == Class::Change(index),
         };
-        if classes.keys().any(is_one_of) {
+        if told.iter().any(|class| is_one_of(class)) {
+            continue;
+        }
+        let turned = classes.iter().filter(|(class, _)| is_one_of(class)).map(|(_, seens)| seens.len() as u64).sum();
+        if turned > 0 {
+            not_ruled_out.push(format!(
+                "{}: {} of these would be let in with it undone",
+                change.name(),
+                number(turned)
+            ));
             continue;
         }
         let may_be = !change.kind.is_replayed() || change.kind == ChangeKind::Configuration;
@@ -333,5 +397,7 @@ fn turned_nothing(change: &RecentChange) -> Option<String> {
         ChangeKind::Calibration => "the calibration of",
         ChangeKind::Identity | ChangeKind::ClientAddress | ChangeKind::Keys | ChangeKind::Start => return None,
     };
-    Some(format!("{what} {:.0}: with it undone all of these would be refused as well", change.at))
+    let is_of_the_policy = matches!(change.kind, ChangeKind::Policy | ChangeKind::Rollout);
+    let which = if is_of_the_policy { format!(" ({})", fix::which(&change.after)) } else { String::new() };
+    Some(format!("{what} {:.0}{which}: with it undone all of these would be refused as well", change.at))
 }

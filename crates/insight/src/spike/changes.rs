@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use portcullis_policy::Policy;
+
+use crate::spike::fix;
 use serde::{Deserialize, Serialize};
 
 /// A change of what decides.
@@ -51,6 +53,27 @@ pub enum ChangeKind {
 }
 
 impl RecentChange {
+    /// What it is, the same in each report of a spike.
+    pub(super) fn name(&self) -> String {
+        let (at, after) = (self.at, fix::short(&self.after));
+        match self.kind {
+            ChangeKind::Policy => format!("policy {after} of {at:.0}"),
+            ChangeKind::Routes => format!("routes of {at:.0}"),
+            ChangeKind::Configuration => format!("configuration of {at:.0}"),
+            ChangeKind::Calibration => {
+                let id = self.after.calibration().map_or("none", |id| id);
+                format!("calibration {id} of {at:.0}")
+            }
+            ChangeKind::Identity => format!("identity of {at:.0}"),
+            ChangeKind::ClientAddress => format!("client_address of {at:.0}"),
+            ChangeKind::Keys => format!("keys of {at:.0}"),
+            ChangeKind::Start => format!("start of {at:.0}"),
+            ChangeKind::Rollout => format!("rollout of policy {after} since {at:.0}"),
+            ChangeKind::Feed if self.about.is_empty() => format!("list of {at:.0}"),
+            ChangeKind::Feed => format!("list of {} of {at:.0}", self.about),
+        }
+    }
+
     /// All that came at the same moment as one change; `None`: nothing else did.
     pub(super) fn whole(&self) -> Option<Self> {
         let before = Arc::clone(self.together.as_ref()?);

@@ -9,6 +9,7 @@ use portcullis_policy::{KeptIdentity, KeptRequest, Outcome, Policy, PrincipalKin
 use crate::again::{Again, Missing, Unknown, again};
 use crate::sample::{Answered, Seen, network_of};
 use crate::spike::answered::Upstreams;
+use crate::spike::beyond::{Beyond, OwnBan, OwnBans, Who};
 use crate::spike::blind::Sight;
 use crate::spike::bystanders::{Bystanders, Verdict, is_failed_credential, is_nobody};
 use crate::spike::changes::{ChangeKind, RecentChange};
@@ -24,6 +25,12 @@ pub(super) enum Class {
     Change(usize),
     /// The change of this index with others that came at the same moment: each of them alone would have turned it away.
     Together(usize),
+    /// What an operator did beyond the policy, of this index.
+    Deed(usize),
+    /// The clock: until a moment ago this assignment let it in; empty: a role that was held for a time.
+    Over(Box<str>),
+    /// A ban of the gateway's own on somebody who would be let in without, and of which none of these is the reason.
+    Banned,
     /// The upstream refuses whom it answered before.
     Upstream,
     /// Credentials do not verify any more of those whose did before.
@@ -43,12 +50,24 @@ impl Class {
     pub(super) fn order(&self) -> u8 {
         match self {
             Self::Change(_) | Self::Together(_) => 0,
-            Self::Upstream => 1,
-            Self::Keys => 2,
-            Self::Release => 3,
-            Self::OnePrincipal(..) => 4,
-            Self::Attack => 5,
-            Self::Other => 6,
+            Self::Deed(_) => 1,
+            Self::Over(_) => 2,
+            Self::Upstream => 3,
+            Self::Keys => 4,
+            Self::Release => 5,
+            Self::Banned => 6,
+            Self::OnePrincipal(..) => 7,
+            Self::Attack => 8,
+            Self::Other => 9,
+        }
+    }
+
+    /// Whether it is something that was done, or the clock, and no matter of who comes: it is told of however much else there is.
+    pub(super) fn is_done(&self) -> bool {
+        match self {
+            Self::Change(_) | Self::Together(_) | Self::Deed(_) | Self::Over(_) => true,
+            Self::Banned | Self::Upstream | Self::Keys | Self::Release => false,
+            Self::Attack | Self::OnePrincipal(..) | Self::Other => false,
         }
     }
 }
@@ -59,11 +78,15 @@ pub(super) struct Circumstances<'s> {
     pub(super) familiar: &'s Familiar,
     pub(super) bystanders: &'s Bystanders,
     pub(super) upstreams: &'s Upstreams,
+    pub(super) beyond: Beyond<'s>,
+    pub(super) bans: &'s OwnBans,
     sight: Sight<'s>,
     /// When keys were withdrawn lately.
     withdrawn: Option<Timestamp>,
     /// Networks from where somebody guesses.
     guessing: HashSet<u64>,
+    /// What led to a ban of the gateway's own on somebody.
+    led: HashMap<Who, Class>,
 }
 
 impl<'s> Circumstances<'s> {
@@ -71,12 +94,15 @@ impl<'s> Circumstances<'s> {
         changes: &'s [&'s RecentChange],
         (bystanders, sight): (&'s Bystanders, Sight<'s>),
         upstreams: &'s Upstreams,
+        (beyond, bans): (Beyond<'s>, &'s OwnBans),
         refused: &[&Seen],
     ) -> Self {
         let familiar = sight.familiar;
         let withdrawn = changes.iter().filter(|change| change.kind == ChangeKind::Keys).map(|change| change.at).min();
         let guessing = HashSet::new();
-        let mut circumstances = Self { changes, familiar, bystanders, upstreams, sight, withdrawn, guessing };
+        let led = HashMap::new();
+        let mut circumstances =
+            Self { changes, familiar, bystanders, upstreams, beyond, bans, sight, withdrawn, guessing, led };
         let guesses = |seen: &&&Seen| match seen.answered {
             Answered::Refused(code) if is_failed_credential(code) => {
                 circumstances.failed_credential(&seen.request, code) == Class::Attack
@@ -85,7 +111,25 @@ impl<'s> Circumstances<'s> {
         };
         let guessing = refused.iter().filter(guesses).filter_map(|seen| network_of(seen.request.client.ip())).collect();
         circumstances.guessing = guessing;
+        circumstances.led = circumstances.leading(refused);
         circumstances
+    }
+
+    /// What most of the refusals were due to that came before each ban of the gateway's own.
+    fn leading(&self, refused: &[&Seen]) -> HashMap<Who, Class> {
+        let mut counts: HashMap<Who, HashMap<Class, u64>> = HashMap::new();
+        for seen in refused {
+            let Some(principal) = seen.request.principal() else { continue };
+            let own = self.bans.of_principal(principal).filter(|own| seen.request.now <= own.after);
+            if own.is_some() && self.bans.of_freed(seen).is_none() {
+                let who = (principal.kind, principal.id.clone());
+                *counts.entry(who).or_default().entry(self.class(seen)).or_default() += 1;
+            }
+        }
+        let most = |classes: HashMap<Class, u64>| {
+            classes.into_iter().max_by(|a, b| a.1.cmp(&b.1).then_with(|| b.0.order().cmp(&a.0.order())))
+        };
+        counts.into_iter().filter_map(|(who, classes)| Some((who, most(classes)?.0))).collect()
     }
 
     /// All of them by class.
@@ -118,16 +162,19 @@ impl<'s> Circumstances<'s> {
             Answered::Refused(code) => code,
         };
         // The last change that turned it is the one that did.
-        let flips = |(_, change): &(usize, &&RecentChange)| is_due_to(change, seen, self.familiar);
+        let flips = |(_, change): &(usize, &&RecentChange)| self.is_due_to(change, seen);
         if let Some((index, _)) = self.changes.iter().enumerate().rev().find(flips) {
             return Class::Change(index);
         }
         let flips = |(_, change): &(usize, &&RecentChange)| {
             let whole = change.whole();
-            whole.is_some_and(|whole| is_due_to(&whole, seen, self.familiar))
+            whole.is_some_and(|whole| self.is_due_to(&whole, seen))
         };
         if let Some((index, _)) = self.changes.iter().enumerate().find(flips) {
             return Class::Together(index);
+        }
+        if let Some(class) = self.beyond_the_policy(seen, code) {
+            return class;
         }
         let of_keys = || self.failed_credential(request, code) == Class::Keys;
         let is_due = |change: &RecentChange| self.sight.is_due_to(change, request, code, of_keys);
@@ -152,6 +199,33 @@ impl<'s> Circumstances<'s> {
             _ if new_software => Class::Release,
             _ => Class::Other,
         }
+    }
+
+    /// What an operator or the clock did, or a ban of the gateway's own.
+    fn beyond_the_policy(&self, seen: &Seen, code: ReasonCode) -> Option<Class> {
+        let request = &seen.request;
+        // Who guesses from where good callers come is banned for that by whoever looks, and goes on.
+        let is_attacked = || is_nobody(request) && self.is_attacked_from(request, code);
+        if let Some(index) = self.beyond.deed(seen).filter(|_| !is_attacked()) {
+            return Some(Class::Deed(index));
+        }
+        if self.bans.of_freed(seen).is_none() {
+            return self.beyond.over(request, code).map(Class::Over);
+        }
+        let ruling = self.beyond.ruling(request)?;
+        let Some(reason) = ruling.reason else {
+            // It would be let in: what led to the ban, if that was nobody's own doing, led to this, too.
+            let principal = request.principal()?;
+            let led = self.led.get(&(principal.kind, principal.id.clone()));
+            return Some(led.filter(|class| class.is_done()).cloned().unwrap_or(Class::Banned));
+        };
+        self.beyond.over(request, reason.into()).map(Class::Over)
+    }
+
+    /// Whether a change turned the answer to a request. A ban that began since then came of it, and one that had begun before did not.
+    fn is_due_to(&self, change: &RecentChange, seen: &Seen) -> bool {
+        let began_since = |own: &OwnBan| own.after >= change.at;
+        self.bans.of_freed(seen).is_none_or(began_since) && is_due_to(change, seen, self.familiar)
     }
 
     /// What cannot be read is the software's doing, also where the head says too late which one that is.

@@ -23,6 +23,8 @@ const KNOWN: usize = 10;
 const OPENED: usize = 5;
 /// Where the networks of both policies have more ranges than this, what a way back opens besides is not compared: that walks all of them.
 const RANGES: usize = 50_000;
+/// The name of whoever types a command, in any shell, also as root by `sudo`.
+const WHO_IS_THERE: &str = "\"${SUDO_USER:-$(id -un)}\"";
 /// How exactly two policies are compared beside requests: some tenth of a second at most.
 const BOUNDS: DiffBounds = DiffBounds {
     places: 20_000,
@@ -37,6 +39,20 @@ const BOUNDS: DiffBounds = DiffBounds {
 pub(super) fn short(policy: &Policy) -> String {
     let hash = policy.sha256().get(..12).unwrap_or_default();
     if policy.version() > 1 { format!("{hash} (version {})", policy.version()) } else { hash.to_owned() }
+}
+
+/// The number of a policy where versions are counted, else the first digits of its hash.
+pub(super) fn which(policy: &Policy) -> String {
+    if policy.version() > 1 { format!("version {}", policy.version()) } else { short(policy) }
+}
+
+/// A word of a command, quoted where a shell would take it for more than one, or for something else.
+pub(super) fn word(text: &str) -> String {
+    let is_plain = |one: char| one.is_ascii_alphanumeric() || "-_./:@%+=,".contains(one);
+    match !text.is_empty() && text.chars().all(is_plain) {
+        true => text.to_owned(),
+        false => format!("'{}'", text.replace('\'', r"'\''")),
+    }
 }
 
 /// So many of them at most, evenly from the first to the last: one who sends much at once is not all that is tried.
@@ -77,7 +93,7 @@ pub(super) fn of_change(
             if versions == Versions::Approved {
                 approved = "; it is in force once it is approved";
             }
-            all.command(change)
+            all.command(change, versions)
         }
         ChangeKind::Policy => format!("put the policy {} back, and `portcullis reload`", short(&change.before)),
         ChangeKind::Routes | ChangeKind::Configuration
@@ -86,7 +102,7 @@ pub(super) fn of_change(
             if versions == Versions::Approved {
                 approved = "; it is in force once it is approved";
             }
-            all.command(change)
+            all.command(change, versions)
         }
         ChangeKind::Routes => "put the earlier `[[route]]` back, and `portcullis reload`".to_owned(),
         ChangeKind::Configuration => "put the earlier configuration back, and `portcullis reload`".to_owned(),
@@ -146,13 +162,14 @@ impl<'c> Taken<'c> {
         Self { from, alone, later: numbers, unnumbered }
     }
 
-    fn command(&self, change: &RecentChange) -> String {
-        match self.alone {
-            true => format!("portcullis policy revert {} --reason \"spike of refusals\"", change.after.version()),
-            false => {
-                format!("portcullis policy rollback {} --reason \"spike of refusals\"", change.before.version())
-            }
-        }
+    fn command(&self, change: &RecentChange, versions: Versions) -> String {
+        // What is to be approved has an author, and root is nobody in particular: as somebody copies it, it says who is there.
+        let author = if versions == Versions::Approved { format!(" --author {WHO_IS_THERE}") } else { String::new() };
+        let (how, number) = match self.alone {
+            true => ("revert", change.after.version()),
+            false => ("rollback", change.before.version()),
+        };
+        format!("portcullis policy {how} {number}{author} --reason \"spike of refusals\"")
     }
 
     fn in_words(&self) -> String {

@@ -1,12 +1,13 @@
 //! Who looks for spikes, bucket by bucket, and when a spike is explained.
 //!
 //! A bucket that is being filled is looked at, too: where it has more refusals already than a whole one may have, nobody waits for its end. Then it
-//! takes half a bucket until there is enough to look at. A spike that lasts is explained again after two, four, eight and so on buckets, as long
-//! as what is said of it may change: the first refusals of an incident need not be those of most.
+//! takes half a bucket until there is enough to look at. A spike that lasts is explained again after two, four, eight and so on buckets, and each minute at least, as
+//! long as what is said of it may change: the first refusals of an incident need not be those of most. Where something is done meanwhile that may turn
+//! callers away, it is looked at as if it had begun then.
 //!
 //! It reads no clock: times and counts are passed in.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +26,8 @@ use crate::spike::ways::Ways;
 const MOST_BEGINNINGS: usize = 2_048;
 /// A share that differs by so much is another one, in percent.
 const OTHER_SHARE: u64 = 20;
+/// No longer than so many seconds, or a bucket, is it until a spike that lasts is looked at again.
+const LONGEST_PACE: u64 = 60;
 /// It is waited for half a bucket, and for no longer than this, until there is enough to look at.
 const LONGEST_SETTLING: Duration = Duration::from_secs(10);
 
@@ -63,19 +66,31 @@ struct Ongoing {
     noticed: Duration,
     /// Buckets one after another in which it was not there any more.
     quiet: u32,
-    /// It is looked at again after so many buckets.
+    /// It is looked at again after so many buckets, and then after so many more.
     next: u32,
+    pace: u32,
+    /// Something was done since the last look, which may turn callers away beside what it is about.
+    hurried: bool,
     /// It was due already.
     tried: bool,
     revision: u64,
-    said: Option<Vec<(CauseKind, u64)>>,
+    said: Option<Said>,
+}
+
+/// What was said of a spike.
+#[derive(Debug, Clone, Default)]
+struct Said {
+    /// What is said now, and how much it is.
+    shares: Vec<(CauseKind, u64)>,
+    /// What was done and was ever said to have turned somebody away: as many as there are changes and deeds.
+    due_to: BTreeSet<String>,
 }
 
 /// A spike is to be explained: on whatever thread has the time.
 #[derive(Debug, Clone)]
 pub struct Due {
     spike: u64,
-    said: Option<Vec<(CauseKind, u64)>>,
+    said: Option<Said>,
     revision: u64,
     window: Window,
     changes: Vec<RecentChange>,
@@ -152,6 +167,14 @@ impl Lookout {
     /// Notes a suspect.
     pub fn note(&mut self, change: RecentChange) {
         self.changes.note(change);
+        self.hurry();
+    }
+
+    /// Something was done that may turn callers away: a spike that there is already is looked at again soon.
+    pub fn hurry(&mut self) {
+        if let Some(spike) = &mut self.spike {
+            spike.hurried = true;
+        }
     }
 
     /// Looks at what was counted since the start. To be called several times in each bucket. What is due is to be explained, and told with
@@ -172,16 +195,25 @@ impl Lookout {
         let (bucket, spikes) = (self.settings.bucket, &mut self.spikes);
         let spike = self.spike.get_or_insert_with(|| {
             *spikes += 1;
-            Ongoing { number: *spikes, noticed: now.steady, quiet: 0, next: 2, tried: false, revision: 0, said: None }
+            let (number, noticed) = (*spikes, now.steady);
+            let (quiet, next, pace, hurried) = (0, 2, 0, false);
+            Ongoing { number, noticed, quiet, next, pace, hurried, tried: false, revision: 0, said: None }
         });
         spike.quiet = 0;
+        // The bucket in which something was done has a part of what came of it: the next one has it whole.
+        if ended && std::mem::take(&mut spike.hurried) {
+            (spike.next, spike.pace) = (spike.next.min(buckets.saturating_add(1)), 1);
+        }
         let settled = now.steady.saturating_sub(spike.noticed) >= (bucket / 2).min(LONGEST_SETTLING);
         let is_due = if !spike.tried { settled } else { ended && buckets >= spike.next };
         if !is_due || self.explaining {
             return None;
         }
-        // It is explained again after twice as long, however long that took until now.
-        spike.next = buckets.max(1).saturating_mul(2);
+        // It is explained again after twice as long, however long that took until now, and each minute at least: what comes beside it is not to wait.
+        let pace = if spike.pace == 0 { buckets.max(1) } else { spike.pace };
+        let pace = pace.min(self.settings.buckets(LONGEST_PACE).max(1));
+        spike.next = buckets.saturating_add(pace);
+        spike.pace = pace.saturating_mul(2);
         spike.tried = true;
         let onset = self.onset(buckets, ended);
         let window = Window { onset, until: now.wall, observed, expected: whole(expected) };
@@ -204,10 +236,15 @@ impl Lookout {
         let explained = explained?;
         let shares: Vec<(CauseKind, u64)> =
             explained.causes.iter().map(|cause| (cause.kind, cause.share_percent)).collect();
-        let is_news = due.said.as_ref().is_none_or(|said| differs(said, &shares));
+        let mut due_to = due.said.as_ref().map(|said| said.due_to.clone()).unwrap_or_default();
+        let is_new = explained.causes.iter().filter_map(|cause| cause.due_to.clone()).fold(false, |new, one| {
+            let is_new = due_to.insert(one);
+            new || is_new
+        });
+        let is_news = due.said.as_ref().is_none_or(|said| is_new || differs(&said.shares, &shares));
         let revision = due.revision.saturating_add(u64::from(is_news));
         if let Some(spike) = self.spike.as_mut().filter(|spike| is_news && spike.number == due.spike) {
-            spike.said = Some(shares);
+            spike.said = Some(Said { shares, due_to });
             spike.revision = revision;
         }
         let explained = Explained { revision: revision.saturating_sub(1), ..explained };

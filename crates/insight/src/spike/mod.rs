@@ -6,22 +6,26 @@
 //! to be unexplained.
 
 mod answered;
+mod beyond;
 mod blind;
 mod bystanders;
 mod cause;
 mod changes;
 mod chart;
 mod classes;
+mod deeds;
 mod familiar;
 mod fix;
 mod lookout;
 mod remembered;
 mod report;
+mod undone;
 mod ways;
 
 pub use cause::{Window, explain};
 pub use changes::{ChangeKind, ChangeLog, InForce, Parts, RecentChange, Versions};
 pub use chart::{BucketCounts, Charts, Standing, Usual};
+pub use deeds::{Deed, DeedKind};
 pub use lookout::{Due, Found, Lookout, Moment};
 pub use remembered::Remembered;
 pub use report::{Cause, CauseKind, Explained, Fix};

@@ -25,13 +25,14 @@ pub struct Explained {
     pub expected: u64,
     /// Of how many there are the facts.
     pub looked_at: u64,
-    /// The causes, the largest first. At most 3.
+    /// The causes, the largest first. At most 3; what was done, and the clock, have their places first.
     pub causes: Vec<Cause>,
     /// Refusals beyond the usual that none of them explains.
     pub unexplained: u64,
     /// Changes that came in time, and are no cause.
     pub ruled_out: Vec<String>,
-    /// Changes that cannot be undone on requests that were made, and that may have to do with what is unexplained.
+    /// Changes that cannot be undone on requests that were made, and that may have to do with what is unexplained; and those that turned some away and are
+    /// not among the causes.
     #[serde(default)]
     pub not_ruled_out: Vec<String>,
     /// How often something else was said of the same spike before.
@@ -48,6 +49,9 @@ pub struct Cause {
     pub requests: u64,
     /// The same of a hundred.
     pub share_percent: u64,
+    /// Of what was done, and of the clock: which one, the same in each report of a spike. Null: it is a matter of who comes.
+    #[serde(default)]
+    pub due_to: Option<String>,
     /// In a sentence.
     pub summary: String,
     /// Who was refused, the most frequent first; at most 5.
@@ -81,6 +85,12 @@ pub enum CauseKind {
     Attack,
     /// One principal that does what it may not.
     OnePrincipal,
+    /// A ban: one that an operator made, or the gateway itself.
+    Ban,
+    /// What counts no longer, since an operator revoked it.
+    Revocation,
+    /// What was given for a time is over: by the clock.
+    Expiry,
 }
 
 impl CauseKind {
@@ -95,6 +105,9 @@ impl CauseKind {
             Self::ClientRelease => "client_release",
             Self::Attack => "attack",
             Self::OnePrincipal => "one_principal",
+            Self::Ban => "ban",
+            Self::Revocation => "revocation",
+            Self::Expiry => "expiry",
         }
     }
 }

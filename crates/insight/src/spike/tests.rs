@@ -16,6 +16,7 @@ use crate::sample::{Answered, Sample, SampleLimits, Seen};
 use crate::tests::{compiled, draft};
 
 mod beside;
+mod beyond;
 mod lookout;
 mod mixed;
 mod together;
@@ -58,6 +59,7 @@ struct Scene {
     policy: Arc<Policy>,
     sample: Sample,
     changes: Vec<RecentChange>,
+    deeds: Vec<Deed>,
 }
 
 const PEOPLE: usize = 40;
@@ -66,7 +68,7 @@ impl Scene {
     fn new() -> Self {
         let policy = Arc::new(compiled(&draft()));
         let limits = SampleLimits { recent: 4_000, most: 8_000, refusals: 8_192 };
-        let mut scene = Self { policy, sample: Sample::new(limits), changes: Vec::new() };
+        let mut scene = Self { policy, sample: Sample::new(limits), changes: Vec::new(), deeds: Vec::new() };
         for second in -600..0 {
             let person = usize::try_from(second + 600).unwrap() % PEOPLE;
             let user = format!("person-{person}");
@@ -113,12 +115,17 @@ impl Scene {
         }
     }
 
+    fn ways(&self) -> Ways {
+        let (deeds, in_force) = (self.deeds.clone(), Some(Arc::clone(&self.policy)));
+        Ways { calibration_before: Some(None), deeds, in_force, ..Ways::default() }
+    }
+
     fn explain(&self, observed: u64) -> Explained {
         let window = Window { onset: at(0), until: at(30), observed, expected: 1 };
         let explained = explain(
             &window,
             (&self.sample.look_back(), &Remembered::default()),
-            (&self.changes, &Ways { calibration_before: Some(None), ..Ways::default() }),
+            (&self.changes, &self.ways()),
             &SpikeSettings::default(),
         );
         println!("{}", explained.in_words().join("\n"));

@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
+use portcullis_policy::Policy;
+
 use crate::spike::changes::{ChangeKind, MORE_THAN_ONCE, RecentChange, Versions};
+use crate::spike::deeds::Deed;
 
 /// The ways back that are open at a moment.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct Ways {
     /// How an earlier policy comes back.
     pub versions: Versions,
@@ -16,6 +19,10 @@ pub struct Ways {
     pub calibration_before: Option<Option<Arc<str>>>,
     /// The networks of which a list of before can be gone back to.
     pub lists: Vec<Arc<str>>,
+    /// What operators did lately beyond the policy, the oldest first: each has its way back.
+    pub deeds: Vec<Deed>,
+    /// The policy in force, by which it is decided again without what an operator or the clock did. `None`: neither is named as a cause.
+    pub in_force: Option<Arc<Policy>>,
 }
 
 /// The way back from one calibration.

@@ -104,7 +104,12 @@ fn a_public_page_makes_nobody_familiar() {
 }
 
 fn scene_of(scene: &Scene) -> Scene {
-    Scene { policy: Arc::clone(&scene.policy), sample: scene.sample.clone(), changes: scene.changes.clone() }
+    Scene {
+        policy: Arc::clone(&scene.policy),
+        sample: scene.sample.clone(),
+        changes: scene.changes.clone(),
+        deeds: scene.deeds.clone(),
+    }
 }
 
 /// A network was taken off because of an attack from it, by which somebody had fetched a public page. The attacker who goes on is not to bring it
@@ -357,7 +362,11 @@ fn the_way_back_is_the_command_for_how_policies_are_kept() {
     for (versions, command, words) in [
         (Versions::NotKept, "put the policy ", None),
         (Versions::Kept, "portcullis policy rollback 7 --reason \"spike of refusals\"", None),
-        (Versions::Approved, "portcullis policy rollback 7 --reason \"", Some("; it is in force once it is approved")),
+        (
+            Versions::Approved,
+            "portcullis policy rollback 7 --author \"${SUDO_USER:-$(id -un)}\" --reason \"spike of refusals\"",
+            Some("; it is in force once it is approved"),
+        ),
     ] {
         let mut scene = Scene::new();
         scene.policy = Arc::new(compiled(&draft()).numbered(7));
@@ -389,7 +398,7 @@ fn a_way_back_leaves_what_came_later_or_says_that_it_goes() {
         (
             Versions::Approved,
             7,
-            "portcullis policy revert 8 --reason",
+            "portcullis policy revert 8 --author \"${SUDO_USER:-$(id -un)}\" --reason",
             false,
             "since what came later stays: version 9; ",
         ),

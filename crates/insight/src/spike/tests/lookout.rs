@@ -174,3 +174,51 @@ fn what_is_due_is_explained_elsewhere() {
     let told = watched.lookout.told(again, Some(explained)).unwrap();
     assert!(told.is_news && told.spike != found.spike && told.explained.revision == 0, "{told:?}");
 }
+
+/// Finding of 2026-11: a reload that locked some out beside a long attack was told of after minutes or never, since it was a small share of it; and a second one
+/// was taken for the first.
+#[test]
+fn what_is_done_within_a_spike_is_told_of_soon_whatever_its_share() {
+    let mut watched = Watched::new(SpikeSettings::default());
+    let (_, attack) = watched.until_told(16);
+    let news = (0..3_000).filter_map(|_| watched.step(10, 16)).filter(|found| found.is_news).count();
+    assert_eq!(news, 0);
+    let mut told = Vec::new();
+    for locked_out in [1, 2] {
+        // Another policy, which locks this person out and nobody else.
+        let name: Arc<str> = format!("user:person-{locked_out}").into();
+        watched.scene.change(ChangeKind::Policy, |draft| {
+            draft.sha256 = format!("{locked_out}").repeat(64).into();
+            draft.denies.push(portcullis_policy::DenyDraft::new("left", [&*name], ["* /**"]));
+        });
+        let change = watched.scene.changes.last_mut().unwrap();
+        change.at = moment(watched.seconds).wall;
+        watched.lookout.note(change.clone());
+        let began = watched.seconds;
+        let found = (0..1_000).find_map(|step| {
+            if step % 5 == 0 {
+                watched.scene.add(
+                    known(locked_out, moment(watched.seconds).wall),
+                    Answered::Refused(ReasonCode::RbacExplicitDeny),
+                );
+                (watched.counted.refused, watched.counted.requests) =
+                    (watched.counted.refused + 1, watched.counted.requests + 1);
+            }
+            watched.step(10, 16).filter(|found| found.is_news)
+        });
+        let found = found.unwrap_or_else(|| panic!("nothing is said of {locked_out}"));
+        let took = watched.seconds - began;
+        assert!(took <= 30.0, "{took}: {found:?}");
+        assert_eq!(found.spike, attack.spike);
+        let causes = &found.explained.causes;
+        assert_eq!(causes[0].kind, CauseKind::Attack, "{found:?}");
+        let of_it = causes.iter().find(|cause| cause.summary.contains(&name[5..]) || cause.by_user[0].name == *name);
+        let of_it = of_it.unwrap_or_else(|| panic!("{found:#?}"));
+        assert_eq!((of_it.kind, of_it.share_percent < 10), (CauseKind::ConfigChange, true), "{of_it:?}");
+        told.push(of_it.due_to.clone().unwrap());
+    }
+    assert_ne!(told[0], told[1]);
+    // What goes on is no news, and it is looked at again each minute at least.
+    let again: Vec<Found> = (0..1_500).filter_map(|_| watched.step(10, 16)).collect();
+    assert!(again.len() >= 4 && again.iter().all(|found| !found.is_news), "{again:#?}");
+}
