@@ -273,10 +273,23 @@ fn a_full_disk_costs_no_request_and_is_said() {
     let ready = portcullis_testkit::wire::get(gateway.ops, "/readyz?verbose", &[]);
     assert_eq!(ready.status(), 200, "it is degraded, and ready");
     assert!(ready.text().contains("[!]store degraded"), "{}", ready.text());
+    // Nor does a reload call a version what could not be written.
+    let policy = fs::read_to_string(gateway.site.path("policy.toml")).unwrap();
+    gateway.site.file("policy.toml", &format!("{policy}\n# {}\n", "another ".repeat(4_000)));
+    let reloaded = ask(&gateway, &["reload"]);
+    let said = |finished: &Finished, words: &str| finished.stdout.iter().any(|line| line.contains(words));
+    assert_eq!(reloaded.status.code(), Some(0), "{reloaded:?}");
+    assert!(said(&reloaded, "THIS IS NO VERSION"), "{reloaded:?}");
+    let listed = ask(&gateway, &["policy", "list"]);
+    assert!(said(&listed, "version 1 is live") && said(&listed, "WHICH IS NO VERSION"), "{listed:?}");
 
     bound_files(&gateway.process, "unlimited");
     let mended = || (gateway.metric("portcullis_store_failing") == Some(0.0)).then_some(());
     wait::until(PATIENCE, mended).expect("the store is not written to again");
+    let reloaded = ask(&gateway, &["reload"]);
+    assert!(!said(&reloaded, "NO VERSION"), "{reloaded:?}");
+    let listed = ask(&gateway, &["policy", "list"]);
+    assert!(said(&listed, "version 2 is live") && !said(&listed, "NO VERSION"), "{listed:?}");
     wait_until_written(&gateway, 2.0);
     let gateway = kill_and_start(gateway);
     assert_eq!(banned(&gateway), ["127.0.0.10", "127.0.0.9"], "nothing was lost but the time");

@@ -313,6 +313,9 @@ pub struct Live {
     /// How far it has come, where it is rolled out step by step; null: it is in force for everybody.
     #[serde(default)]
     pub rollout: Option<Rollout>,
+    /// Why what the running gateway goes by could not be kept as a version, so that it is not the live one; null: it is that.
+    #[serde(default)]
+    pub unkept: Option<String>,
 }
 
 /// A version that comes into force step by step.

@@ -84,6 +84,8 @@ pub(crate) struct Governing {
     withdrawn: AtomicU64,
     /// How far the version that is rolled out has come as of a moment ago; what is kept of it is older.
     seen: Mutex<Option<Rollout>>,
+    /// Why what is in force is no version; `None`: it is one.
+    unkept: Mutex<Option<String>>,
     /// `None`: it is only looked at, and nobody ever took the lock.
     _lock: Option<Lock>,
 }
@@ -288,6 +290,7 @@ impl Governing {
             owed: AtomicU64::new(0),
             withdrawn: AtomicU64::new(0),
             seen: Mutex::new(None),
+            unkept: Mutex::new(None),
             _lock: lock,
         })
     }
@@ -385,7 +388,7 @@ impl Governing {
         let content = match source::versionable(&self.config, loaded) {
             Ok(content) => content,
             Err(error) => {
-                tracing::error!(error, "what is live now could not be kept as a version");
+                self.unkept_for(error);
                 return Ok(None);
             }
         };
@@ -412,13 +415,31 @@ impl Governing {
                 if let Some(error) = trouble {
                     tracing::error!(%error, "the version is in the store, and the head file does not know it");
                 }
+                drop(governor);
+                self.is_version();
                 Ok(Some(n))
             }
             Err(error) => {
-                tracing::error!(%error, "what is live now could not be kept as a version");
+                drop(governor);
+                self.unkept_for(error.to_string());
                 Ok(None)
             }
         }
+    }
+
+    fn unkept_for(&self, why: String) {
+        tracing::error!(error = why, "what is live now could not be kept as a version");
+        *self.unkept.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
+    }
+
+    /// What is in force is a version.
+    pub(crate) fn is_version(&self) {
+        *self.unkept.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Why what is in force is no version, and so is not what `policy list` calls live, and nothing to go back to; `None`: it is one.
+    pub(crate) fn unkept(&self) -> Option<String> {
+        self.unkept.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// A version became live, and a reload has to put it in force.

@@ -162,6 +162,11 @@ fn apply(
         Err(StartError::Overtaken(overtaken)) => return Err(overtaken),
         Err(error) => return Ok(Outcome { result: Err(error.to_string()), report, restart }),
     }
+    if let Some(why) = running.governing().and_then(|governing| governing.unkept()) {
+        summary.push_str(&format!(
+            "; THIS IS NO VERSION, and nothing to go back to: {why}; `portcullis reload` keeps it as one, once that is mended"
+        ));
+    }
     if let Some(ended) = rolled_out.and_then(|n| ended(running, n)) {
         tracing::warn!("{ended}");
         summary.push_str(&format!("; {ended}"));

@@ -14,9 +14,11 @@ pub(super) fn live(
     version: &governance::Version,
     standing: &governance::Standing,
     rolling: Option<&super::Rolling>,
+    unkept: Option<String>,
 ) -> Live {
     Live {
         in_force: None,
+        unkept,
         rollout: rolling.map(rollout),
         n: version.n,
         hash: version.hash().to_string(),

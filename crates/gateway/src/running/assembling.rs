@@ -46,7 +46,10 @@ impl Noted<'_> {
     fn number(&self, loaded: &Loaded) -> Result<Option<u64>, Overtaken> {
         match (self.governing, &self.number) {
             (_, Number::None) | (None, Number::Noted(..)) => Ok(None),
-            (_, Number::Known(n)) => Ok(Some(*n)),
+            (governing, Number::Known(n)) => {
+                governing.inspect(|governing| governing.is_version());
+                Ok(Some(*n))
+            }
             (Some(governing), Number::Noted(class, as_of)) => governing.note(loaded, (*class, *as_of), self.asked),
         }
     }

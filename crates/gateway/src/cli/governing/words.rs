@@ -64,6 +64,12 @@ fn live(live: &Live) -> String {
     if let Some(other) = live.in_force.filter(|in_force| *in_force != serving) {
         text.push_str(&format!("\nin force  version {other}, until a reload has put version {serving} in force"));
     }
+    if let Some(why) = &live.unkept {
+        text.push_str(&format!(
+            "\nin force  what is in the files, WHICH IS NO VERSION: {}; `portcullis reload` keeps it as one, once that is mended",
+            safe(why)
+        ));
+    }
     if let Some(rollout) = &live.rollout {
         text = text.replacen(" is live", " is being rolled out", 1);
         text.push_str(&format!(
