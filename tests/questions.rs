@@ -318,3 +318,24 @@ fn an_invalid_configuration_answers_nothing() {
         assert_eq!((finished.status.code(), finished.stdout.len()), (Some(3), 0), "{verb:?}: {finished:?}");
     }
 }
+
+/// A question may be made of what somebody else wrote, such as a line of a log.
+#[test]
+fn no_word_of_a_question_speaks_to_the_terminal() {
+    let site = asked();
+    let odd = "odd\u{1b}[2J\u{202e}name";
+    let (place, elsewhere) = ("http://app.test/a", format!("http://app.test/{odd}"));
+    for question in [
+        &["can", "GET", place, "--as", "user:alice", "--role", odd][..],
+        &["explain", "GET", place, "--as", "user:alice", "--role", odd],
+        &["list", "--as", "user:alice", "--role", odd],
+        &["list", "--host", odd],
+        &["can", "GET", &elsewhere],
+        &["explain", "GET", &elsewhere],
+        &["who-can", "GET", &elsewhere],
+    ] {
+        let finished = site.run(question);
+        let said = [finished.stdout.join("\n"), finished.stderr.join("\n")].concat();
+        assert!(!said.is_empty() && !said.contains(['\u{1b}', '\u{202e}']), "{question:?}: {said:?}");
+    }
+}

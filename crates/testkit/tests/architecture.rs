@@ -379,11 +379,20 @@ fn product_sources_where(wanted: impl Fn(&Path) -> bool) -> impl Iterator<Item =
         .map(|(path, code)| (path, without_tests(&code).to_owned()))
 }
 
-/// Tests stand last in a file, so what follows their beginning is theirs.
+/// Tests stand last in a file, so what follows their beginning is theirs; where they have a file of their own, nothing is.
 fn without_tests(code: &str) -> &str {
-    let begins =
-        code.match_indices("#[cfg(test)]").find(|(at, mark)| code[at + mark.len()..].trim_start().starts_with("mod "));
+    let is_here =
+        |rest: &str| rest.starts_with("mod ") && rest.find(['{', ';']).is_some_and(|at| rest[at..].starts_with('{'));
+    let begins = code.match_indices("#[cfg(test)]").find(|(at, mark)| is_here(code[at + mark.len()..].trim_start()));
     begins.map_or(code, |(at, _)| &code[..at])
+}
+
+#[test]
+fn what_follows_the_name_of_a_file_of_tests_is_looked_at() {
+    let check = |code: &str, left: &str| assert_eq!(without_tests(code), left);
+    check("a\n#[cfg(test)]\nmod tests;\nb", "a\n#[cfg(test)]\nmod tests;\nb");
+    check("a\n#[cfg(test)]\nmod tests;\nb\n#[cfg(test)]\nmod more {\nc\n}", "a\n#[cfg(test)]\nmod tests;\nb\n");
+    check("a\n#[cfg(test)]\nuse x;\nb", "a\n#[cfg(test)]\nuse x;\nb");
 }
 
 /// Every source file of the workspace, by its path from the root, without comments and literals.

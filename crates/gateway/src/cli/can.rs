@@ -3,6 +3,7 @@
 use portcullis_policy::{Outcome, Policy};
 
 use crate::answers::supposed::{QuestionError, Supposed};
+use crate::answers::terminal::safe;
 use crate::answers::verdict::{for_people, to_json};
 use crate::cli::args::{Format, Global, QuestionArgs};
 use crate::cli::configuration::loaded;
@@ -22,11 +23,11 @@ pub(crate) fn run(global: &Global, args: &QuestionArgs) -> Exit {
     match facts::supposed(&loaded.policy, &args.method, &args.url, &args.facts) {
         Ok(mut supposed) => {
             supposed.locate(&loaded.policy, &loaded.geo);
-            supposed.remarks.iter().for_each(|text| remark(&format!("note: {text}")));
+            supposed.remarks.iter().for_each(|text| remark(&format!("note: {}", safe(text))));
             decide(global, &loaded.policy, &supposed)
         }
         Err(QuestionError::Usage(text)) => {
-            remark(&format!("error: {text}"));
+            remark(&format!("error: {}", safe(&text)));
             Exit::Usage
         }
         Err(QuestionError::Malformed(code, detail)) => {
@@ -48,7 +49,7 @@ fn decide(global: &Global, policy: &Policy, supposed: &Supposed) -> Exit {
 pub(super) fn say(global: &Global, decision: &str, status: u16, reason: Option<&str>, message: &str) {
     match global.output {
         _ if global.quiet => {}
-        Format::Human => answer(&for_people(decision, reason, message)),
+        Format::Human => answer(&safe(&for_people(decision, reason, message))),
         Format::Json | Format::Jsonl => answer(&to_json(decision, status, reason, message).to_string()),
     }
 }

@@ -43,13 +43,13 @@ fn supposed(global: &Global, loaded: &Loaded, method: &str, url: &str, args: &Ex
     let explained = match facts::supposed(policy, method, url, &args.facts) {
         Ok(mut supposed) => {
             supposed.locate(policy, &loaded.geo);
-            supposed.remarks.iter().for_each(|text| remark(&format!("note: {text}")));
+            supposed.remarks.iter().for_each(|text| remark(&format!("note: {}", safe(text))));
             let route = supposed.route.and_then(|route| loaded.proxy.routes.get(route.index()));
             let limits = route.map(|route| limits_json(&route.limits)).unwrap_or_default();
             to_json(policy, &policy.explain(&supposed.request(policy)), &limits)
         }
         Err(QuestionError::Usage(text)) => {
-            remark(&format!("error: {text}"));
+            remark(&format!("error: {}", safe(&text)));
             return Exit::Usage;
         }
         Err(QuestionError::Malformed(code, detail)) => malformed_json(policy, url, code, &detail),
@@ -129,7 +129,7 @@ pub(crate) fn from_native(event: &Value) -> Value {
 pub(super) fn show(global: &Global, explained: &Value) -> Exit {
     match global.output {
         _ if global.quiet => {}
-        Format::Human => answer(&for_people(explained)),
+        Format::Human => for_people(explained).lines().for_each(|line| answer(&safe(line))),
         Format::Json => answer(&serde_json::to_string_pretty(explained).unwrap_or_default()),
         Format::Jsonl => answer(&explained.to_string()),
     }

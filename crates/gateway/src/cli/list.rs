@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::answers::listing::{for_people, name_of, route_json, to_json};
 use crate::answers::supposed::{QuestionError, Stated};
+use crate::answers::terminal::safe;
 use crate::answers::verdict::asked;
 use crate::cli::args::{Format, Global, ListArgs};
 use crate::cli::configuration::loaded;
@@ -26,11 +27,11 @@ pub(crate) fn run(global: &Global, args: &ListArgs) -> Exit {
     let stated = match stated(&args.facts).and_then(|facts| Stated::of(&policy, &facts)) {
         Ok(stated) => stated,
         Err(QuestionError::Usage(text) | QuestionError::Malformed(_, text)) => {
-            remark(&format!("error: {text}"));
+            remark(&format!("error: {}", safe(&text)));
             return Exit::Usage;
         }
     };
-    stated.remarks.iter().for_each(|text| remark(&format!("note: {text}")));
+    stated.remarks.iter().for_each(|text| remark(&format!("note: {}", safe(text))));
     let listing = policy.list(stated.principal.as_ref(), stated.host.as_deref(), &stated.circumstances());
     let who = name_of(stated.principal.as_ref());
     if !global.quiet {
@@ -41,7 +42,7 @@ pub(crate) fn run(global: &Global, args: &ListArgs) -> Exit {
 
 fn show(global: &Global, policy: &Policy, who: &str, listing: &Listing) {
     match global.output {
-        Format::Human => answer(&for_people(who, listing)),
+        Format::Human => for_people(who, listing).lines().for_each(|line| answer(&safe(line))),
         Format::Json => {
             let routes: Vec<Value> = listing.routes.iter().map(route_json).collect();
             let omitted = u64::try_from(listing.omitted).unwrap_or(u64::MAX);

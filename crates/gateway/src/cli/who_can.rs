@@ -5,6 +5,7 @@ use serde_json::json;
 
 use crate::answers::standing::{object, rule_json};
 use crate::answers::supposed::{QuestionError, Supposed};
+use crate::answers::terminal::safe;
 use crate::answers::who_can::{allowed_parts, for_people, no_route, to_json};
 use crate::cli::args::{Format, Global, WhoCanArgs};
 use crate::cli::can;
@@ -25,7 +26,7 @@ pub(crate) fn run(global: &Global, args: &WhoCanArgs) -> Exit {
     let facts = args.facts();
     match facts::supposed(&policy, &args.method, &args.url, &facts) {
         Ok(supposed) => {
-            supposed.remarks.iter().for_each(|text| remark(&format!("note: {text}")));
+            supposed.remarks.iter().for_each(|text| remark(&format!("note: {}", safe(text))));
             match stated(&facts) {
                 Ok(facts) => ask(global, &policy, args, &supposed, &facts),
                 // It was read before.
@@ -33,7 +34,7 @@ pub(crate) fn run(global: &Global, args: &WhoCanArgs) -> Exit {
             }
         }
         Err(QuestionError::Usage(text)) => {
-            remark(&format!("error: {text}"));
+            remark(&format!("error: {}", safe(&text)));
             Exit::Usage
         }
         Err(QuestionError::Malformed(code, detail)) => {
@@ -52,7 +53,7 @@ fn ask(global: &Global, policy: &Policy, args: &WhoCanArgs, supposed: &Supposed,
     let asked = format!("{} {}", question.method, question.path.as_str());
     match global.output {
         _ if global.quiet => {}
-        Format::Human => answer(&for_people(&asked, &who)),
+        Format::Human => for_people(&asked, &who).lines().for_each(|line| answer(&safe(line))),
         Format::Json => {
             let whole = to_json(policy, question.method, question.path.as_str(), &who);
             answer(&serde_json::to_string_pretty(&whole).unwrap_or_default());

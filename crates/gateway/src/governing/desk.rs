@@ -128,7 +128,10 @@ impl Governing {
         let rollout = self.rollout_now();
         let answer = Answer {
             message,
-            live: standing.version.as_ref().map(|version| shown::live(version, &standing, rollout.as_ref(), self.unkept())),
+            live: standing
+                .version
+                .as_ref()
+                .map(|version| shown::live(version, &standing, rollout.as_ref(), self.unkept())),
             approvers: standing.approvers.approvers.iter().map(shown::approver).collect(),
             recovery: shown::recovery(&standing, self.governor().recovering().ok().flatten()),
             ..Answer::default()
