@@ -153,6 +153,8 @@ impl Lender {
                         in_force.extend(lent(&policy, power, until, deadline));
                     }
                 }
+                // Nobody gave it, so that nobody can be surprised that it is gone.
+                PowerState::Ended { is_unvouched: true, .. } => {}
                 PowerState::Ended { ended: at, .. } => {
                     let age = SignedDuration::from_micros(now.as_microsecond().saturating_sub(at));
                     if age <= REMEMBERED {

@@ -4,7 +4,7 @@ use std::sync::PoisonError;
 
 use portcullis_admin::access::{BreakGlass, Seal};
 use portcullis_events::{Capture, Recorder};
-use portcullis_governance::power::PowerLedger;
+use portcullis_governance::power::{PowerLedger, Unvouched};
 use portcullis_identity::Authenticator;
 use portcullis_policy::{
     ActivationRules, AssignmentDraft, PermissionDraft, Placed, PolicyDraft, RoleDraft, RouteDraft, ScopeDraft,
@@ -170,6 +170,29 @@ fn what_another_process_ended_is_over_with_whatever_is_asked_next() {
     assert_eq!(other.shared.lending.generation(), 2, "and what is open is decided on again");
     other.look(|| now).unwrap();
     assert_eq!(told(&other, &events, EventKind::GrantEnded).len(), 0, "whoever ended it has told of it");
+}
+
+/// What has ended lately excuses whoever had it from being banned for going on.
+#[test]
+fn power_that_nobody_gave_is_no_power_that_has_ended() {
+    let (disk, now) = (Disk::default(), Timestamp::now());
+    let (lender, _) = lender(&disk, now);
+    let alice = Principal::user("alice");
+    let ended = || lender.shared.lending.ended(&alice, after(now, 1), lender.shared.clock.now()).len();
+    lender.perform(&activation(3_600), &who("ops"), || now).unwrap();
+    lender.perform(&Access::End { id: 1, reason: "done".to_owned() }, &who("ops"), || now).unwrap();
+    assert_eq!(ended(), 1);
+    lender.perform(&activation(3_600), &who("ops"), || now).unwrap();
+    assert_eq!((in_force(&lender), ended()), (1, 1));
+    {
+        let mut kept = lender.kept();
+        let book = &mut kept.as_mut().unwrap().book;
+        let is_in_force = |power: &&Power| matches!(power.state, PowerState::InForce { .. });
+        let n = book.powers().find(is_in_force).unwrap().n;
+        book.end_unvouched(n, Unvouched::Unsigned, now).unwrap();
+    }
+    lender.look(|| now).unwrap();
+    assert_eq!((in_force(&lender), ended()), (0, 1));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What has ended a short while ago, as if it had not: whether a refusal is that end's doing, and nobody else's.
 //!
 //! Only grants are looked at so: the time of an assignment, its hours, and what was activated or lent. A deny, a network, a credential and the risk are what they are
-//! now, so that what any of them refuses is permitted by no end that is put off.
+//! now, so that what any of them refuses is permitted by no end that is put off; a deny counts in the hours of then as well, which only refuses more.
 
 use super::*;
 
@@ -21,7 +21,7 @@ pub(super) fn is_behind(end: Timestamp, since: Option<Timestamp>) -> bool {
 }
 
 impl Policy {
-    /// Whether the request would be permitted if no grant had ended since then, by itself: an assignment that expired, hours that were over, and what was
+    /// Whether the request would be permitted if no grant had ended since then: an assignment that expired, hours that were over, and what was
     /// activated or lent, as far as it is among the request's activations. It decides nothing: it says whose doing a refusal is.
     ///
     /// ```

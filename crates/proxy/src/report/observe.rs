@@ -128,11 +128,15 @@ fn permitted_without_staged(facts: &Facts) -> bool {
     facts.by_staged && facts.access_request().is_some_and(permits)
 }
 
-/// Whether it is refused because power has ended a short while ago, by itself: an assignment that expired, its hours, or what was activated or lent. Whoever had it
-/// may not have heard. What was never given is nobody's excuse, nor what ended longer ago.
+/// Whether it is refused because power has ended a short while ago: an assignment that expired, its hours, or what was activated or lent, also where somebody
+/// ended that. Whoever had it may not have heard. What was never given is nobody's excuse, nor what ended longer ago.
 fn permitted_until_lately(facts: &Facts, code: ReasonCode) -> bool {
-    let permitted = |request| facts.policy().0.permits_but_for_what_ended(&request, lately(facts.now));
-    code.stage() == "rbac" && facts.identity.is_some() && facts.access_request().is_some_and(permitted)
+    let policy = facts.policy().0;
+    let permitted = |request| policy.permits_but_for_what_ended(&request, lately(facts.now));
+    code.stage() == "rbac"
+        && facts.identity.is_some()
+        && (!facts.lent.is_empty() || policy.depends_on_time())
+        && facts.access_request().is_some_and(permitted)
 }
 
 /// Whether a change of the policy can bring this refusal about.
