@@ -264,13 +264,14 @@ fn one_caller_alone_tries_no_step() {
     assert_eq!((status(&gateway, &key), rollout(&gateway.site)), (403, Value::Null));
 }
 
-/// A step that nobody tries ends all the same: what nobody has seen is taken back.
+/// A step that nobody tries ends all the same: what nobody has seen is taken back, unless it only tightens.
 #[test]
 fn a_step_waits_no_longer_than_it_may() {
     let upstream = Upstream::start();
     let (site, key) = site(&upstream, "[governance]\nshadow = \"1s\"\nmax_wait = \"1s\"\n");
+    site.policy(&mistake());
     let gateway = site.start();
-    activate(&gateway.site, &mistake());
+    activate(&gateway.site, &[FINANCE, NO_BANS].concat());
     let back = event(&gateway, "policy.reverted");
     let message = back["message"].as_str().unwrap();
     for part in [
@@ -281,7 +282,33 @@ fn a_step_waits_no_longer_than_it_may() {
         assert!(message.contains(part), "{part}: {message}");
     }
     assert_eq!(back["severity"], "high");
-    assert_eq!((status(&gateway, &key), live(&gateway.site), rollout(&gateway.site)), (200, 3, Value::Null));
+    assert_eq!((status(&gateway, &key), live(&gateway.site), rollout(&gateway.site)), (403, 3, Value::Null));
+}
+
+/// Finding of 2026-11: the clock opened again what a canary had closed.
+#[test]
+fn what_only_tightens_waits_on_however_long_nobody_comes() {
+    let upstream = Upstream::start();
+    let (site, key) = site(&upstream, "[governance]\ncanary = [\"100%\"]\ncanary_step = \"1s\"\nmax_wait = \"1s\"\n");
+    let gateway = site.start();
+    activate(&gateway.site, &mistake());
+    let waited = || {
+        let shown = rollout(&gateway.site);
+        // Both have been over for long.
+        (shown.is_null() || shown["spent_s"].as_u64().unwrap() >= 4).then_some(shown)
+    };
+    let shown = wait::until(PATIENCE, waited).expect("time passes");
+    let waits = shown["waits"].as_str().expect("it waits on").to_owned();
+    assert!(waits.ends_with("takes it back, which the clock does not, since it only tightens"), "{waits}");
+    let events = gateway.events.all();
+    assert!(of_kind(&events, "policy.reverted").is_empty());
+    let told = wait::until(PATIENCE, || {
+        let events = gateway.events.all();
+        let mut rollouts = of_kind(&events, "policy.rollout").into_iter();
+        rollouts.find(|event| event["message"].as_str().unwrap().contains("stays in the step")).cloned()
+    });
+    assert_eq!(told.expect("it is said")["severity"], "high");
+    assert_eq!((status(&gateway, &key), live(&gateway.site)), (403, 2), "the canary decides for all");
 }
 
 #[test]

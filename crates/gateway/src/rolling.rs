@@ -207,6 +207,8 @@ impl Hand {
                 turns_denied: rollout.turns_denied,
                 refused: rollout.refused,
                 newly_permitted: rollout.newly_permitted,
+                callers: rollout.callers,
+                callers_kept: rollout.callers_kept,
                 ..Watched::default()
             });
         }
@@ -504,6 +506,7 @@ fn progress(rollout: Rollout, spent: Duration, watched: Watched) -> Rollout {
         refused: watched.refused,
         newly_permitted: watched.newly_permitted,
         callers: watched.callers,
+        callers_kept: watched.callers_kept,
         ..rollout
     }
 }

@@ -54,6 +54,11 @@ pub trait HeadPlace {
     /// It cannot be read, or is something else.
     fn steps(&self) -> Result<Option<Steps>, GovernanceError>;
 
+    /// When that was written, by the clock of the disk; `None`: it is not known.
+    fn steps_written(&self) -> Option<Timestamp> {
+        None
+    }
+
     /// Writes that. It is on the disk when this returns, and as it was before when this fails.
     ///
     /// # Errors
@@ -189,6 +194,11 @@ impl HeadPlace for HeadFile {
 
     fn steps(&self) -> Result<Option<Steps>, GovernanceError> {
         self.read_note()
+    }
+
+    fn steps_written(&self) -> Option<Timestamp> {
+        let written = std::fs::symlink_metadata(self.file::<Steps>().path()).ok()?.modified().ok()?;
+        Timestamp::try_from(written).ok()
     }
 
     fn write_steps(&mut self, steps: Steps) -> Result<(), GovernanceError> {

@@ -64,7 +64,7 @@ pub use ledger::{
 pub use recovery::{LONGEST_DELAY, MAX_RECOVERY_KEYS, Recovering, Recovery, RecoveryKey, SHORTEST_DELAY};
 pub use request::{Base, Request, armored_approval, parse_approval};
 pub use revoked::{Revived, RevokedKeys};
-pub use rollout::{MAX_STEPS, Rollout, Stage, Stages, WHOLE_PPM};
+pub use rollout::{CALLERS_KEPT, MAX_STEPS, Rollout, Stage, Stages, WHOLE_PPM};
 pub use steps::Steps;
 pub use threshold::{Count, Need, Shortfall};
 pub use version::{Exceptions, MadeLive, Version};

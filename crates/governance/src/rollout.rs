@@ -19,8 +19,11 @@ pub(crate) fn is_step(stage: u32) -> bool {
 
 /// Steps of a canary.
 pub const MAX_STEPS: usize = 16;
-const DOMAIN: &str = "portcullis-rollout-v3";
-/// As earlier versions of the program wrote it: without what is newly permitted, and before that without turns.
+/// Callers of a step who are told apart from those of earlier runs of the gateway.
+pub const CALLERS_KEPT: usize = 16;
+const DOMAIN: &str = "portcullis-rollout-v4";
+/// As earlier versions of the program wrote it: without callers, before that without what is newly permitted, and before that without turns.
+const DOMAIN_V3: &str = "portcullis-rollout-v3";
 const DOMAIN_V2: &str = "portcullis-rollout-v2";
 const DOMAIN_V1: &str = "portcullis-rollout-v1";
 /// As each version of the program begins: the number and the change come next, whatever follows.
@@ -123,8 +126,10 @@ pub struct Rollout {
     pub refused: u64,
     /// Those of them that the new one would permit.
     pub newly_permitted: u64,
-    /// So many different callers had [`Self::seen`], since the gateway started: it is not kept.
+    /// So many different callers had [`Self::seen`].
     pub callers: u64,
+    /// Hashes of the first of them, by which they are told apart from those who come after a restart; 0 where there is none.
+    pub callers_kept: [u64; CALLERS_KEPT],
 }
 
 impl Rollout {
@@ -143,6 +148,7 @@ impl Rollout {
             refused: 0,
             newly_permitted: 0,
             callers: 0,
+            callers_kept: [0; CALLERS_KEPT],
         }
     }
 
@@ -213,7 +219,8 @@ impl Rollout {
         writer.number(u64::from(self.stage));
         let counted = [self.requests, self.newly_denied, self.turns, self.turns_denied, self.callers_denied];
         writer.number(self.spent_ms);
-        counted.into_iter().chain([self.refused, self.newly_permitted]).for_each(|number| writer.number(number));
+        let more = [self.refused, self.newly_permitted, self.callers];
+        counted.into_iter().chain(more).chain(self.callers_kept).for_each(|number| writer.number(number));
         writer.finish()
     }
 
@@ -223,11 +230,10 @@ impl Rollout {
     /// When it is something else.
     pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
         let of = |domain| Parser::new(bytes, domain);
-        let (mut parser, has_turns, has_permitted) = match (of(DOMAIN), of(DOMAIN_V2)) {
-            (Ok(parser), _) => (parser, true, true),
-            (Err(Malformed), Ok(parser)) => (parser, true, false),
-            (Err(Malformed), Err(Malformed)) => (of(DOMAIN_V1)?, false, false),
-        };
+        // What each version of the program added to the one before.
+        let known = [(DOMAIN, 4), (DOMAIN_V3, 3), (DOMAIN_V2, 2), (DOMAIN_V1, 1)];
+        let mut parsers = known.into_iter().filter_map(|(domain, version)| Some((of(domain).ok()?, version)));
+        let (mut parser, version) = parsers.next().ok_or(Malformed)?;
         let (n, change) = (parser.number()?, ChangeId(parser.array()?));
         let stage = u32::try_from(parser.number()?).map_err(|_| Malformed)?;
         let mut rollout = Self {
@@ -237,12 +243,18 @@ impl Rollout {
             newly_denied: parser.number()?,
             ..Self::new(n, change)
         };
-        if has_turns {
+        if version >= 2 {
             rollout.turns = parser.number()?;
             (rollout.turns_denied, rollout.callers_denied) = (parser.number()?, parser.number()?);
         }
-        if has_permitted {
+        if version >= 3 {
             (rollout.refused, rollout.newly_permitted) = (parser.number()?, parser.number()?);
+        }
+        if version >= 4 {
+            rollout.callers = parser.number()?;
+            for kept in &mut rollout.callers_kept {
+                *kept = parser.number()?;
+            }
         }
         parser.end()?;
         Ok(rollout)
@@ -295,7 +307,9 @@ mod tests {
     fn it_is_read_as_it_was_written() {
         let older = Rollout { stage: 2, spent_ms: 5, requests: 6, newly_denied: 7, ..Rollout::new(3, SEED) };
         let old = Rollout { turns: 8, turns_denied: 9, callers_denied: 10, ..older };
-        let rollout = Rollout { refused: 11, newly_permitted: 4, ..old };
+        let last = Rollout { refused: 11, newly_permitted: 4, ..old };
+        let mut rollout = Rollout { callers: 12, ..last };
+        (rollout.callers_kept[0], rollout.callers_kept[15]) = (13, u64::MAX);
         assert_eq!((rollout.seen(), old.seen()), (10, 6));
         let bytes = rollout.encode();
         assert_eq!(Rollout::decode(&bytes), Ok(rollout));
@@ -310,6 +324,7 @@ mod tests {
         };
         assert_eq!(Rollout::decode(&written(DOMAIN_V1, &[2, 5, 6, 7])), Ok(older));
         assert_eq!(Rollout::decode(&written(DOMAIN_V2, &[2, 5, 6, 7, 8, 9, 10])), Ok(old));
+        assert_eq!(Rollout::decode(&written(DOMAIN_V3, &[2, 5, 6, 7, 8, 9, 10, 11, 4])), Ok(last));
         assert_eq!(rollout.next(), Rollout { stage: 3, ..Rollout::new(3, SEED) });
         assert!(rollout.ending().is_ending() && !rollout.is_ending() && !rollout.next().is_ending());
         let at_once = Rollout::at_once(3, SEED);
@@ -332,7 +347,7 @@ mod tests {
             writer.text("whatever it keeps");
             writer.finish()
         };
-        let newer = of("portcullis-rollout-v4");
+        let newer = of("portcullis-rollout-v5");
         assert_eq!((Rollout::decode(&newer), Rollout::whose(&newer)), (Err(Malformed), Some((3, SEED))));
         for other in ["portcullis-rollout-v", "portcullis-rollout-vx", "portcullis-change-v1", ""] {
             assert_eq!(Rollout::whose(&of(other)), None, "{other}");

@@ -85,6 +85,7 @@ mod tests {
         ] {
             file.write_steps(steps).unwrap();
             assert_eq!(file.steps().unwrap(), Some(steps));
+            assert!(file.steps_written().is_some());
             let good = std::fs::read_to_string(&path).unwrap();
             for wrong in ["", &good[..good.len() - 1], &format!("{good}\n"), &good.replace("/1", "/2")] {
                 std::fs::write(&path, wrong).unwrap();
@@ -92,6 +93,6 @@ mod tests {
             }
         }
         file.forget_steps().unwrap();
-        assert_eq!(file.steps().unwrap(), None);
+        assert_eq!((file.steps().unwrap(), file.steps_written()), (None, None));
     }
 }

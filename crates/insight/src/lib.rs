@@ -29,4 +29,4 @@ pub use impact::{Flips, Impact, PolicyId, Stamped, Tally};
 pub use preview::{Coverage, Preview, Unseen, preview};
 pub use sample::{Answered, Outlook, Sample, SampleLimits, Sampled, Seen};
 pub use spike::SpikeSettings;
-pub use watch::{Budget, Found, LEAST_TURNS, Watch, Watched};
+pub use watch::{Budget, CALLERS_KEPT, Found, LEAST_TURNS, Watch, Watched};

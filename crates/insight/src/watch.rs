@@ -7,7 +7,6 @@
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher as _, RandomState};
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -16,6 +15,11 @@ use portcullis_policy::{KeptIdentity, Outcome, Policy, Principal};
 use crate::again::{Again, Change, Unknown, again};
 use crate::impact::{Impact, Tally};
 use crate::sample::{Answered, Outlook, Seen};
+
+mod callers;
+
+pub use callers::CALLERS_KEPT;
+use callers::{Caller, Callers};
 
 /// The share of the budget is taken of so many turns at least: the first one that is denied is not yet a hundred percent.
 pub const LEAST_TURNS: u64 = 100;
@@ -48,9 +52,11 @@ pub struct Watched {
     pub turns_denied: u64,
     /// So many different principals had these. After a restart they are counted anew.
     pub callers_denied: u64,
-    /// So many different callers asked for what one of the two permits: principals, and without a credential addresses (of IPv6 the /64). After a restart they
-    /// are counted anew, and of more than 100,000 no more are told apart.
+    /// So many different callers asked for what one of the two permits: principals, and without a credential addresses (of IPv6 the /64). Of more than 100,000
+    /// no more are told apart.
     pub callers: u64,
+    /// Hashes of the first of them, so that a restart does not take one for another; 0 where there is none.
+    pub callers_kept: [u64; CALLERS_KEPT],
 }
 
 /// How much may be denied.
@@ -82,7 +88,7 @@ pub struct Watch {
     watched: Watched,
     minute: Minute,
     hurt: HashSet<u64>,
-    came: HashSet<u64>,
+    callers: Callers,
     /// Those that count against it, and all others.
     flipped: [Vec<Arc<Seen>>; 2],
 }
@@ -98,7 +104,7 @@ impl Watch {
             watched: Watched::default(),
             minute: Minute::default(),
             hurt: HashSet::new(),
-            came: HashSet::new(),
+            callers: Callers::default(),
             flipped: [Vec::new(), Vec::new()],
         };
         let older = sample.older.iter().map(|sampled| &sampled.seen);
@@ -115,9 +121,9 @@ impl Watch {
 
     /// Begins to count anew, from what was counted of this step before a restart.
     pub fn begin(&mut self, watched: Watched) {
-        self.watched = Watched { callers_denied: 0, callers: 0, ..watched };
+        self.callers = Callers::of_earlier_runs(watched.callers, watched.callers_kept);
+        self.watched = Watched { callers_denied: 0, ..watched };
         (self.minute, self.hurt, self.flipped) = (Minute::default(), HashSet::new(), [Vec::new(), Vec::new()]);
-        self.came = HashSet::new();
     }
 
     /// Decides on a request by both. `known`: whether the gateway remembers from elsewhere that somebody was let in before.
@@ -174,18 +180,13 @@ impl Watch {
 
     /// Somebody asks for what one of the two permits.
     fn note_caller(&mut self, seen: &Seen) {
-        if self.came.len() >= CALLERS_MAX {
-            return;
-        }
-        let who = match (seen.request.principal(), seen.request.client.ip()) {
-            (Some(principal), _) => self.place(principal),
-            (None, Some(IpAddr::V4(address))) => self.random.hash_one(address),
-            (None, Some(IpAddr::V6(address))) => self.random.hash_one(address.to_bits() >> 64),
+        match (seen.request.principal(), seen.request.client.ip()) {
+            (Some(principal), _) => self.callers.note(Caller::Principal(&principal.reference())),
+            (None, Some(address)) => self.callers.note(Caller::Address(address)),
             // Whoever they are, it may be one of the others.
             (None, None) => return,
-        };
-        self.came.insert(who);
-        self.watched.callers = self.came.len() as u64;
+        }
+        (self.watched.callers, self.watched.callers_kept) = (self.callers.count(), self.callers.kept());
     }
 
     fn place(&self, principal: &Principal) -> u64 {
@@ -419,7 +420,7 @@ mod tests {
     #[test]
     fn callers_are_told_apart_and_whoever_is_refused_by_both_is_none() {
         let (present, candidate) = closing();
-        let mut watch = Watch::new(present, candidate, &Outlook::default());
+        let mut watch = Watch::new(Arc::clone(&present), Arc::clone(&candidate), &Outlook::default());
         let callers = |watch: &Watch| watch.watched().callers;
         for _ in 0..50 {
             watch.see(&seen(Some("ivan"), OK), &unknown);
@@ -430,8 +431,16 @@ mod tests {
         assert_eq!(callers(&watch), 1, "by both");
         watch.see(&seen(Some("judy"), OK), &unknown);
         assert_eq!(callers(&watch), 2);
-        watch.begin(Watched { requests: 7, callers: 9, ..Watched::default() });
-        assert_eq!((watch.watched().requests, callers(&watch)), (7, 0), "after a restart they are counted anew");
+        // A restart between two who come on different days.
+        let kept = watch.watched();
+        let mut again = Watch::new(present, candidate, &Outlook::default());
+        again.begin(kept);
+        again.see(&seen(Some("judy"), OK), &unknown);
+        assert_eq!((again.watched().requests, callers(&again)), (52, 2));
+        again.see(&seen(Some("kim"), OK), &unknown);
+        assert_eq!(callers(&again), 3);
+        again.begin(Watched::default());
+        assert_eq!(callers(&again), 0, "another step");
         // Whom only the new one lets in is somebody.
         let (candidate, present) = policies();
         let mut watch = Watch::new(present, candidate, &Outlook::default());

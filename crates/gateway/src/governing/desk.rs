@@ -57,16 +57,29 @@ impl Who {
         match peer {
             Peer::Account(account) => Self::account(account.uid, account.name.as_deref()).with(&account.behind),
             // The same person as the account of that name, and a key or a certificate is no person.
-            Peer::Operator(Operator { principal, .. }) => Self {
-                names: names_of_principal(principal).into_iter().map(str::to_owned).collect(),
-                is_shared: !principal.starts_with("user:"),
-            },
+            Peer::Operator(Operator { principal, .. }) => {
+                Self { names: names_of_operator(principal), is_shared: !principal.starts_with("user:") }
+            }
         }
     }
 
     pub(crate) fn first(&self) -> &str {
         self.names.first().map_or("somebody", String::as_str)
     }
+}
+
+/// What is said last of an author is whose share of what waits a proposal takes: of an id that reads like an account (`uid:1000`) that is the whole name, so that
+/// it takes nothing from the account.
+fn names_of_operator(principal: &str) -> Vec<String> {
+    let mut names: Vec<String> = names_of_principal(principal).into_iter().map(str::to_owned).collect();
+    let is_like_an_account = |name: &String| {
+        let name = name.to_ascii_lowercase();
+        name.starts_with("uid:") || name.starts_with("unix:")
+    };
+    if names.last().is_some_and(is_like_an_account) {
+        names.push(principal.to_owned());
+    }
+    names
 }
 
 /// What came of it.
@@ -534,6 +547,11 @@ mod tests {
         assert!(!over_network("user:bob").names.iter().any(|name| account.names.contains(name)));
         let shared = ["user:alice", "service:alice", "certificate:alice"].map(|who| over_network(who).is_shared);
         assert_eq!(shared, [false, true, true], "a key and a certificate are no person");
+        // An id that reads like an account is none.
+        for whole in ["service:uid:1000", "user:UID:1000", "user:unix:alice"] {
+            assert_eq!(over_network(whole).names.last().unwrap(), whole);
+        }
+        assert_eq!(over_network("user:alice").names, ["user:alice", "alice"]);
         assert!(Who::account(0, Some("root")).is_shared);
         // Whoever became root is still who they were, and root is nobody in particular.
         let alice = Who::account(0, Some("root")).with(&[4_000_000_001]);

@@ -35,7 +35,12 @@ impl Governing {
     /// first, each with when it was replaced. Of those that nobody kept count of nothing is said.
     pub(crate) fn replaced_within(&self, time: Duration, in_force: u64, now: Timestamp) -> Vec<(u64, Timestamp)> {
         let since = SignedDuration::try_from(time).ok().and_then(|time| now.checked_sub(time).ok());
-        let versions = self.versions_back(BACK).map(|version| Then::of(&version));
+        // Its time is that of its activation, and it may have taken steps for hours.
+        let over = self.governor().steps_over_at(in_force).filter(|over| *over <= now);
+        let versions = self.versions_back(BACK).map(|version| match Then::of(&version) {
+            then if then.n == in_force => Then { at: then.at.max(over), ..then },
+            then => then,
+        });
         since.map(|since| replaced(versions, in_force, (since, now))).unwrap_or_default()
     }
 

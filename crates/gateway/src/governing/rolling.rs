@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use portcullis_config::Loaded;
-use portcullis_governance::{Content, GovernanceError, Governor, Rollout, Stage, Stages, Version, WHOLE_PPM};
+use portcullis_governance::{Class, Content, GovernanceError, Governor, Rollout, Stage, Stages, Version, WHOLE_PPM};
 use portcullis_policy::Policy;
 use portcullis_proxy::Staged;
 
@@ -37,6 +37,8 @@ pub(crate) struct Standing {
     /// The version that serves whoever it does not decide for.
     pub(crate) serving: u64,
     pub(crate) stages: Stages,
+    /// It only tightens, or cannot be read: what its canary closed may not be opened again by the clock.
+    pub(crate) only_tightens: bool,
 }
 
 impl Standing {
@@ -50,11 +52,14 @@ impl Standing {
         let (rollout, stages) = (&self.rollout, &self.stages);
         let stage = self.stage().filter(|stage| self.spent() >= stage.lasts && !stages.is_tried(rollout))?;
         let left = stage.lasts.saturating_add(stages.max_wait).saturating_sub(self.spent());
+        let by_itself = match self.only_tightens {
+            true => "which the clock does not, since it only tightens".to_owned(),
+            false => format!("as is done by itself in {} s", left.as_secs()),
+        };
         Some(format!(
-            "its time is over, and it was not tried: {}; it goes on by itself when they have come, `portcullis policy activate {} --now --reason \"…\"` has it live without them, and `portcullis policy abort --reason \"…\"` takes it back, as is done by itself in {} s",
+            "its time is over, and it was not tried: {}; it goes on by itself when they have come, `portcullis policy activate {} --now --reason \"…\"` has it live without them, and `portcullis policy abort --reason \"…\"` takes it back, {by_itself}",
             self.tried_by(),
             rollout.change.short(),
-            left.as_secs()
         ))
     }
 
@@ -68,8 +73,11 @@ impl Standing {
         )
     }
 
-    /// Whether a step has waited as long as it may.
+    /// Whether a step has waited as long as it may. One of what only tightens never has: taken back it would open again what its canary closed.
     pub(crate) fn waits_too_long(&self) -> bool {
+        if self.only_tightens {
+            return false;
+        }
         let lasts = self.stage().map_or(Duration::ZERO, |stage| stage.lasts);
         self.spent() >= lasts.saturating_add(self.stages.max_wait)
     }
@@ -97,11 +105,14 @@ pub(crate) fn percent(share: u32) -> String {
 impl Governing {
     /// How a rollout stands; `None`: a version is in force for everybody.
     pub(crate) fn rollout(&self) -> Option<Standing> {
-        let (rollout, serving) = {
+        let (rollout, serving, only_tightens) = {
             let governor = self.governor();
-            (governor.standing().rollout?, governor.serving())
+            let rollout = governor.standing().rollout?;
+            let only_tightens =
+                governor.version(rollout.n).map_or(true, |version| version.change.class == Class::Tightens);
+            (rollout, governor.serving(), only_tightens)
         };
-        Some(Standing { rollout, serving, stages: self.stages() })
+        Some(Standing { rollout, serving, stages: self.stages(), only_tightens })
     }
 
     /// The same, as of a moment ago: it is written down more seldom.
@@ -280,6 +291,26 @@ impl Governing {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What nobody tried is taken back in the end, but not what closes something.
+    #[test]
+    fn the_clock_takes_nothing_back_that_only_tightens() {
+        let stages =
+            Stages { shadow: Duration::from_secs(60), max_wait: Duration::from_secs(3_600), ..Stages::default() };
+        let check = |only_tightens, spent_s: u64, too_long, words: &str| {
+            let rollout =
+                Rollout { spent_ms: spent_s * 1_000, ..Rollout::new(2, portcullis_governance::ChangeId([7; 16])) };
+            let standing = Standing { rollout, serving: 1, stages: stages.clone(), only_tightens };
+            assert_eq!(standing.waits_too_long(), too_long, "{only_tightens} {spent_s}");
+            let waits = standing.waits_for().unwrap();
+            assert!(waits.ends_with(words), "{waits}");
+        };
+        check(false, 61, false, "as is done by itself in 3599 s");
+        check(false, 3_660, true, "as is done by itself in 0 s");
+        for spent_s in [61, 3_660, 1_000_000] {
+            check(true, spent_s, false, "takes it back, which the clock does not, since it only tightens");
+        }
+    }
 
     #[test]
     fn shares_are_for_people() {

@@ -236,6 +236,29 @@ fn the_end_of_a_rollout_leaves_alone_what_was_edited_meanwhile() {
     assert!(matches!(place.choose(Why::Asked, Some(2)).unwrap().number, Number::Noted(..)));
 }
 
+/// Finding of 2026-11: steps of hours, live for everybody, a restart some minutes later: what was replaced seemed to be so hours ago, and its callers were banned.
+#[test]
+fn what_came_step_by_step_has_replaced_the_version_before_when_its_steps_were_over() {
+    use std::time::Duration;
+    let place = Place::believing("shadow = \"1h\"\n");
+    place.roll_out(&format!("{POLICY}# next\n"));
+    place.governing.finish_rollout(2).unwrap();
+    let begun = Timestamp::from_microsecond(place.governing.governor().version(2).unwrap().time).unwrap();
+    let (over, restarted) = (begun + Duration::from_secs(7_200), begun + Duration::from_secs(7_380));
+    let written = |at: Timestamp| {
+        let file = std::fs::File::options().append(true).open(place.folder.path().join("state.db.steps")).unwrap();
+        file.set_modified(at.into()).unwrap();
+    };
+    let replaced = || place.governing.replaced_within(Duration::from_secs(900), 2, restarted);
+    written(over);
+    assert_eq!(replaced(), [(1, over)]);
+    // Of a clock that went wrong, and of steps that were over for long.
+    for at in [restarted + Duration::from_secs(60), begun + Duration::from_secs(60)] {
+        written(at);
+        assert_eq!(replaced(), []);
+    }
+}
+
 /// It is written down every ten seconds, and whoever asks is told of now.
 #[test]
 fn how_far_it_has_come_is_told_as_of_now() {

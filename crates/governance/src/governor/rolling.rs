@@ -161,6 +161,14 @@ impl Governor {
         rollout.ok_or_else(|| GovernanceError::Unknown(format!("version {n} that is rolled out")))
     }
 
+    /// When the steps of the version of this number were over, by the clock of the disk, and it decided for everybody; `None`: it took none, another one did
+    /// after it, or that is not known.
+    pub fn steps_over_at(&self, n: u64) -> Option<Timestamp> {
+        let noted = self.head.steps().ok()??;
+        let is_over = noted.is_of(n, self.version(n).ok()?.change.id) && noted.stage.is_none();
+        is_over.then(|| self.head.steps_written()).flatten()
+    }
+
     /// The version of this number decides for everybody from now on.
     ///
     /// # Errors

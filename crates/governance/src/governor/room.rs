@@ -53,7 +53,7 @@ fn share(change: &Change, approvers: &ApproverSet) -> Names {
 /// The names of whoever brought it. What an author is called first may be what they say of themselves; behind that stand, and always last, the names that are known:
 ///
 /// - of an account `NAME`, `unix:NAME` and `uid:N`, and then those of the accounts behind it. The last of these is the person: who uses root is still who they are.
-/// - of a principal `KIND:ID` and `ID`. `user:alice` is the person whose account is `alice`; the service and the certificate of that name are principals of their own, and nobody else's.
+/// - of a principal `KIND:ID` and `ID`, and `KIND:ID` once more where the id reads like an account. `user:alice` is the person whose account is `alice`; the service and the certificate of that name are principals of their own, and nobody else's.
 fn brought_by(authors: &[String]) -> Vec<&str> {
     let mut known = authors.iter().rev().map(String::as_str);
     let Some(last) = known.next() else { return Vec::new() };
@@ -95,6 +95,12 @@ mod tests {
         check(&["service:alice", "alice"], &["service:alice"]);
         check(&["certificate:alice", "alice"], &["certificate:alice"]);
         check(&["service:a:b", "a:b"], &["service:a:b"]);
+        // An id that reads like an account: its whole name stands last.
+        for whole in ["service:uid:1000", "user:uid:1000", "user:unix:alice"] {
+            let bare = whole.split_once(':').unwrap().1;
+            check(&[whole, bare, whole], &[whole]);
+            check(&["cem", whole, bare, whole], &[whole]);
+        }
         // What an account without a name types makes it nobody else.
         for typed in ["unix:cem", "user:uid:1000", "service:uid:1000", "cem"] {
             check(&[typed, "uid:1000"], &["uid:1000"]);

@@ -70,7 +70,7 @@ pub(super) fn governance() -> Table {
             one(
                 "max_wait",
                 Time::within("1s", "30d"),
-                "So long a step whose time is over waits for these; then the version is taken back.",
+                "So long a step whose time is over waits for these; then the version is taken back, unless it only tightens.",
             )
             .default("7d"),
         ],
