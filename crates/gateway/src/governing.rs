@@ -416,7 +416,7 @@ impl Governing {
                     tracing::error!(%error, "the version is in the store, and the head file does not know it");
                 }
                 drop(governor);
-                self.is_version();
+                self.is_kept();
                 Ok(Some(n))
             }
             Err(error) => {
@@ -433,7 +433,7 @@ impl Governing {
     }
 
     /// What is in force is a version.
-    pub(crate) fn is_version(&self) {
+    pub(crate) fn is_kept(&self) {
         *self.unkept.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 

@@ -47,7 +47,7 @@ impl Noted<'_> {
         match (self.governing, &self.number) {
             (_, Number::None) | (None, Number::Noted(..)) => Ok(None),
             (governing, Number::Known(n)) => {
-                governing.inspect(|governing| governing.is_version());
+                governing.inspect(|governing| governing.is_kept());
                 Ok(Some(*n))
             }
             (Some(governing), Number::Noted(class, as_of)) => governing.note(loaded, (*class, *as_of), self.asked),
