@@ -1,7 +1,7 @@
 //! What a start would refuse is in no backup, and goes on in no restored store; what is vouched for stays. Findings of 2026-11: whoever could write to the store
 //! had an unapproved version live through a backup and a restore, and a restore that did not believe the end of a log lost all of it.
 
-use portcullis_governance::{Hash, Head, HeadFile, HeadPlace as _, Version};
+use portcullis_governance::{Hash, Head, HeadFile, HeadPlace as _, Rollout, Version};
 
 use super::forged::{append, last, lend, lie, store, take_back};
 use super::recovered::vouch;
@@ -231,7 +231,74 @@ fn what_was_dropped_is_proposed_again_as_the_answer_says() {
     let file = site.path("again.toml").display().to_string();
     let again = refused(&site, &["policy", "propose", "--again", third, "--reason", "x"], 1);
     assert!(again.contains("not in the log any more"), "{again}");
-    run(&site, &["policy", "propose", &file, "--reason", "it was dropped"], 0);
+    // For root, too, who is an account of many.
+    let author = "--author \"${SUDO_USER:-$(id -un)}\"";
+    assert!(said.contains(&format!("`portcullis policy propose FILE {author} --reason TEXT`")), "{said}");
+    run(&site, &["policy", "propose", &file, "--author", "root", "--reason", "it was dropped"], 0);
     let gateway = site.start();
     assert_eq!((live(&gateway.site), status(&gateway, &key)), (1, 200));
+}
+
+/// Finding of 2026-11: a restore that dropped a junk version had the one before it live for everybody, though it was in a step, and nobody had seen anything of it.
+#[test]
+fn what_was_in_a_step_stays_in_it_when_what_stands_behind_it_is_dropped() {
+    let upstream = Upstream::start();
+    let rules = "[governance]\nrequired = true\nshadow = \"1h\"\nmax_newly_denied = \"100%\"\n";
+    let (site, key) = site(&upstream, rules);
+    site.write();
+    let [_, ben, cem] = begun(&site);
+    let archive = backup(&site, "first.backup").display().to_string();
+    let restore = ["backup", "restore", &archive, "--accept-rollback"];
+    let gateway = site.start();
+    let change = approved(&gateway.site, &[MISTAKE, NO_BANS], &[&ben, &cem]);
+    let mut site = stopped(gateway);
+    keep(&site, "shadow");
+    let (second, short) = (last(&store(&site)), &change[..8]);
+    let junk = "INSERT INTO version (n, hash, content, approvers, record, impact) SELECT 3, x'00', content, approvers, x'00', impact FROM version WHERE n = 2";
+    // It names the change of the one that stays.
+    let forged = Version { n: 3, prev: second.hash(), ..second.clone() };
+    type Damage<'d> = &'d dyn Fn(&rusqlite::Connection);
+    let damages: [(&str, Damage<'_>); 3] = [
+        ("junk", &|db| assert_eq!(db.execute(junk, []), Ok(1))),
+        ("forged", &|db| append(db, &forged)),
+        ("and without how far it had come", &|db| {
+            append(db, &forged);
+            db.execute("DELETE FROM rollout", []).unwrap();
+        }),
+    ];
+    let state = |site: &Site| {
+        let changes = json(site, &["policy", "list"])["changes"].clone();
+        let found = changes.as_array().unwrap().iter().find(|each| each["id"] == *change).cloned();
+        found.map(|found| found["state"].clone())
+    };
+    for (what, damage) in damages {
+        put_back(&site, "shadow", &FILES);
+        damage(&store(&site));
+        refused(&site, &["run"], 3);
+        let said = run(&site, &restore, 0);
+        let rolled = format!(
+            "version 2 is rolled out from the step that it was in, and version 1 serves meanwhile: `portcullis policy activate {short} --now"
+        );
+        assert!(said.contains(&rolled), "{what}: {said}");
+        let gateway = site.start();
+        let rollout = json(&gateway.site, &["policy", "status"])["live"]["rollout"].clone();
+        assert_eq!((&rollout["n"], &rollout["serving"]), (&2.into(), &1.into()), "{what}: {rollout}");
+        assert_eq!(status(&gateway, &key), 200, "{what}");
+        assert_eq!(state(&gateway.site), Some("activated".into()), "{what}");
+        site = stopped(gateway);
+    }
+    // What has come through its steps is live for everybody, whatever the store says.
+    put_back(&site, "shadow", &FILES);
+    let gateway = site.start();
+    run(&gateway.site, &["policy", "activate", &change, "--now", "--reason", "it is well"], 0);
+    let site = stopped(gateway);
+    let db = store(&site);
+    db.execute(junk, []).unwrap();
+    let row = Rollout::new(2, second.change.id).encode();
+    db.execute("INSERT INTO rollout (place, record) VALUES (1, ?1)", [row]).unwrap();
+    drop(db);
+    let said = run(&site, &restore, 0);
+    assert!(!said.contains("is rolled out"), "{said}");
+    let gateway = site.start();
+    assert_eq!((live(&gateway.site), status(&gateway, &key)), (2, 403));
 }

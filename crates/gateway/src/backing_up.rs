@@ -13,6 +13,7 @@ mod judging;
 mod lists;
 mod making;
 mod restoring;
+mod resuming;
 mod returning;
 mod settling;
 mod telling;

@@ -10,6 +10,7 @@ mod log;
 mod proposals;
 mod recovering;
 mod restoring;
+mod resuming;
 mod rolling;
 mod room;
 mod source;
@@ -33,6 +34,7 @@ use crate::version::{MAX_APPROVALS, MadeLive, Version};
 
 pub use hearing::{Happened, What};
 use proposals::closed;
+pub use resuming::GoesOn;
 pub use source::{Assessed, PolicySource};
 
 /// What somebody wants to be live.

@@ -52,7 +52,7 @@ pub use approver::{Approver, ApproverSet, EnrolledKey, MAX_KEYS, MAX_PERSONS, na
 pub use change::{Change, ChangeId, Class, Kind, Rules};
 pub use content::{Content, MAX_CONTENT};
 pub use error::{GovernanceError, LedgerError};
-pub use governor::{Assessed, Governor, Happened, MAX_IMPACT, PolicySource, Proposal, Standing, What, Wish};
+pub use governor::{Assessed, GoesOn, Governor, Happened, MAX_IMPACT, PolicySource, Proposal, Standing, What, Wish};
 pub use hash::Hash;
 pub use head::{Head, HeadFile, HeadPlace};
 pub use heard::Heard;

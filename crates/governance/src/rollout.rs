@@ -203,8 +203,8 @@ impl Rollout {
         self.stage == HELD
     }
 
-    /// Which version a record is of that another version of the program wrote; `None`: it is something else.
-    pub(crate) fn whose(bytes: &[u8]) -> Option<(u64, ChangeId)> {
+    /// Which version a record is of, also one that another version of the program wrote; `None`: it is something else.
+    pub fn whose(bytes: &[u8]) -> Option<(u64, ChangeId)> {
         let (domain, mut parser) = Parser::any(bytes).ok()?;
         let number = domain.strip_prefix(DOMAINS)?;
         let is_number = !number.is_empty() && number.bytes().all(|digit| digit.is_ascii_digit());

@@ -11,4 +11,5 @@ mod places;
 mod properties;
 mod recoveries;
 mod restoring;
+mod resuming;
 mod rollouts;

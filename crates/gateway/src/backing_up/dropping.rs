@@ -35,8 +35,13 @@ pub(super) fn dropped(restoring: &Restoring<'_>, checked: &Checked, cuts: &[Cut]
         return Ok(String::new());
     }
     let (governor, now) = (open(restoring.config, &checked.store(), None)?, Timestamp::now());
+    // Where approvals are required, whoever has an account of many has to say who they are.
+    let author = match checked.head.required || restoring.demanded {
+        true => " --author \"${SUDO_USER:-$(id -un)}\"",
+        false => "",
+    };
     let each = cuts.iter().map(|cut| {
-        let named = named(cut, |version| again(&governor, version, now));
+        let named = named(cut, |version| again(&governor, version, (author, now)));
         format!("; not believed ({}), and dropped, is {named}", cut.why)
     });
     Ok(each.collect())
@@ -55,7 +60,7 @@ fn named(cut: &Cut, more: impl Fn(&Version) -> String) -> String {
 }
 
 /// How a change that became live with a version that is dropped becomes so once more: nothing of it is believed, and it is held to all that a change is.
-fn again(governor: &Governor, version: &Version, now: Timestamp) -> String {
+fn again(governor: &Governor, version: &Version, (author, now): (&str, Timestamp)) -> String {
     let id = version.change.id;
     let short = id.short();
     let Ok(proposal) = governor.proposal(id, now) else { return ", which nobody proposed".to_owned() };
@@ -67,10 +72,10 @@ fn again(governor: &Governor, version: &Version, now: Timestamp) -> String {
         }
         (_, Some(verb)) => format!(", which {verb} proposes again"),
         (ChangeState::Overtaken, None) if is_held() => {
-            format!(", which `portcullis policy propose --again {short} --reason TEXT` proposes again")
+            format!(", which `portcullis policy propose --again {short}{author} --reason TEXT` proposes again")
         }
         (ChangeState::Overtaken | ChangeState::Expired, None) => format!(
-            ", whose files `portcullis policy show {short} --file NAME` writes, for `portcullis policy propose FILE --reason TEXT`"
+            ", whose files `portcullis policy show {short} --file NAME` writes, for `portcullis policy propose FILE{author} --reason TEXT`"
         ),
         (ChangeState::Activated | ChangeState::Rejected, None) => ", which has ended".to_owned(),
     }

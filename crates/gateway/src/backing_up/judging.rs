@@ -1,11 +1,12 @@
 //! A log of versions, held to all that a start holds it to, by what is known beside the store: before it is backed up, before a backup of it is believed, and
 //! before what stands in the store that is replaced goes on in the restored one. What is not believed is dropped from the copy that is judged, and the rest stays.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use portcullis_governance::{
     ChangeId, GovernanceError, Governor, Hash, Head, HeadFile, HeadPlace, Heard, Ledger as _, MAX_VERSIONS,
-    RevokedKeys, Steps, Version,
+    RevokedKeys, Rollout, Steps, Version,
 };
 use portcullis_store::Versions;
 
@@ -231,7 +232,10 @@ pub(super) fn end_of(store: &Path) -> Result<Option<Head>, BackingUpError> {
 }
 
 /// A version in a store; `None`: it is not there, or cannot be read.
-fn version_of(store: &Path, n: u64) -> Result<Option<Version>, BackingUpError> {
+///
+/// # Errors
+/// The store cannot be read.
+pub(super) fn version_of(store: &Path, n: u64) -> Result<Option<Version>, BackingUpError> {
     let versions = Versions::look(&portcullis_store::Settings { path: store.to_owned() })?;
     let record = versions.record(n).map_err(GovernanceError::from)?;
     Ok(record.and_then(|record| Version::decode(&record).ok()))
@@ -260,10 +264,20 @@ fn versions_after(store: &Path, n: u64) -> Result<Vec<(u64, Option<Version>)>, B
 fn drop_after(store: &Path, end: u64, versions: &[(u64, Option<Version>)]) -> Result<(), BackingUpError> {
     let of = |trouble| BackingUpError::Copy { path: store.to_owned(), trouble };
     let behind = versions.iter().filter(|(n, _)| *n > end);
-    let changes: Vec<ChangeId> =
+    let mut changes: BTreeSet<ChangeId> =
         behind.filter_map(|(_, version)| version.as_ref()).map(|version| version.change.id).collect();
     let mut versions = Versions::open(&portcullis_store::Settings { path: store.to_owned() })?;
-    versions.drop_after(end, &changes).map_err(of)?;
+    // Whoever forged a version may have it name the change of one that stays.
+    for n in 1..=end.min(MAX_VERSIONS) {
+        let record = versions.record(n).map_err(GovernanceError::from)?;
+        if let Some(Ok(stays)) = record.map(|record| Version::decode(&record)) {
+            changes.remove(&stays.change.id);
+        }
+    }
+    let rollout = versions.rollout().map_err(GovernanceError::from)?;
+    let is_of_these = |record: &Vec<u8>| Rollout::whose(record).is_none_or(|(n, _)| n <= end);
+    let changes: Vec<ChangeId> = changes.into_iter().collect();
+    versions.drop_after(end, &changes, rollout.filter(is_of_these).as_deref()).map_err(of)?;
     versions.close().map_err(of)
 }
 

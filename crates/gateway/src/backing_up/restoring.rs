@@ -13,6 +13,7 @@ use super::accepting::{Accepted, Known, Lost, accept, revived_in};
 use super::dropping::dropped;
 use super::judging::held_by;
 use super::lists::lay_lists;
+use super::resuming::resume;
 use super::settling::{Settled, copied, settle};
 use super::unknown::{rolling_out, without_changes, without_sessions};
 use super::{BackingUpError, Checked, FEEDS, check, head_of};
@@ -106,9 +107,10 @@ pub(crate) fn restore(
         Some(_) => String::new(),
         None => without_sessions(&checked)?,
     };
+    let is_other = resume(restoring, &checked, known, &cuts)?;
     let rolling = match &readable {
-        Some(_) => String::new(),
-        None => rolling_out(restoring, &checked)?,
+        Some(_) if cuts.is_empty() && !is_other => String::new(),
+        Some(_) | None => rolling_out(restoring, &checked)?,
     };
     let closed = if changes { String::new() } else { without_changes(&checked)? };
     let dropped = dropped(restoring, &checked, &cuts)?;

@@ -34,6 +34,14 @@ pub(super) fn rolling_out(restoring: &Restoring<'_>, checked: &Checked) -> Resul
     // What is live for everybody, and still to be written to the files, is in no step.
     let rollout = governor.standing().rollout.filter(|rollout| !rollout.is_at_once());
     Ok(rollout.map_or_else(String::new, |rollout| {
+        if rollout.is_held() {
+            return format!(
+                "; how far version {0} had come nobody knows, and version {1} serves: `portcullis policy activate {2} --now --reason TEXT` has it live for everybody, if it was",
+                rollout.n,
+                governor.serving(),
+                rollout.change.short()
+            );
+        }
         format!(
             "; version {0} is rolled out from the step that it was in, and version {1} serves meanwhile: `portcullis policy activate {2} --now --reason TEXT` has it live for everybody, if it was",
             rollout.n,

@@ -63,15 +63,16 @@ impl Versions {
         Ok(Taken { power, changes: log || ends_alike })
     }
 
-    /// Drops the versions behind this one, which are not believed, and how far the last of them had come. What became live with them (`changes`) is as if
-    /// another version had overtaken it: it can be proposed again. All of it or nothing.
+    /// Drops the versions behind this one, which are not believed, and how far the last of them had come; that stays where it is this (`rollout`), which is
+    /// of a version that stays. What became live with the dropped ones (`changes`) is as if another version had overtaken it: it can be proposed again. All
+    /// of it or nothing.
     ///
     /// # Errors
     /// It cannot be written.
-    pub fn drop_after(&mut self, n: u64, changes: &[ChangeId]) -> Result<(), Trouble> {
+    pub fn drop_after(&mut self, n: u64, changes: &[ChangeId], rollout: Option<&[u8]>) -> Result<(), Trouble> {
         let transaction = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         transaction.execute("DELETE FROM version WHERE n > ?1", [n.cast_signed()])?;
-        transaction.execute("DELETE FROM rollout", [])?;
+        transaction.execute("DELETE FROM rollout WHERE record IS NOT ?1", [rollout])?;
         let [activated, overtaken] = [ChangeState::Activated, ChangeState::Overtaken].map(number);
         for id in changes {
             let sql = "UPDATE change SET state = ?3 WHERE id = ?1 AND state = ?2";

@@ -171,7 +171,9 @@ fn versions_that_are_not_believed_are_dropped_and_their_changes_are_as_if_overta
     }
     // What has ended otherwise stays as it ended.
     Ledger::close(&mut versions, ids[1], ChangeState::Rejected).unwrap();
-    versions.drop_after(1, &ids[1..]).unwrap();
+    versions.drop_after(2, &ids[2..], Some(b"row")).unwrap();
+    assert_eq!(versions.rollout().unwrap().as_deref(), Some(&b"row"[..]), "it is of one that stays");
+    versions.drop_after(1, &ids[1..], Some(b"another")).unwrap();
     assert_eq!((versions.last().unwrap().unwrap().0, versions.rollout().unwrap()), (1, None));
     let states: Vec<_> = versions.changes().unwrap().into_iter().map(|(id, change)| (id.0[0], change.state)).collect();
     assert_eq!(states, [(3, ChangeState::Overtaken), (2, ChangeState::Rejected), (1, ChangeState::Activated)]);
