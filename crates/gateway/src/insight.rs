@@ -12,7 +12,7 @@ use portcullis_insight::spike::{Due, Explained, Parts, Remembered, Ways};
 use portcullis_insight::{
     Answered, Outlook, Preview, Sample, SampleLimits, Seen, SpikeSettings, Stamped, Watch, Watched, preview,
 };
-use portcullis_policy::{KeptRequest, Policy, Principal};
+use portcullis_policy::{Activation, KeptRequest, Policy, Principal};
 use portcullis_proxy::Shared;
 use portcullis_proxy::sampling::{Noted, Tallied};
 use portcullis_risk::Actor;
@@ -361,14 +361,44 @@ impl Kept {
         };
         let Some(principal) = request.principal().filter(|_| may_be) else { return };
         let ended = self.shared.lending.ended(principal, request.now, self.shared.clock.now());
-        if !ended.is_empty() {
-            request.rare.get_or_insert_default().activations.extend(ended);
-        }
+        add_missing(request, ended);
     }
 
     /// Whether risk remembers that somebody was let in, which it does across restarts.
     fn is_known(&self, principal: &Principal) -> bool {
         let actor = Actor::Principal { kind: principal.kind, id: principal.id.clone() };
         self.shared.risk.profile_of(&actor, self.shared.clock.now()).is_some_and(|profile| profile.history > 0)
+    }
+}
+
+/// Adds what is not there already: who is refused by a rule was asked for it, and what a request has in force has not ended for it.
+fn add_missing(request: &mut KeptRequest, ended: Vec<Activation>) {
+    let held = |each: &Activation| {
+        let rare = request.rare.as_deref();
+        rare.is_some_and(|rare| rare.activations.iter().any(|known| known.gives == each.gives))
+    };
+    let missing: Vec<Activation> = ended.into_iter().filter(|each| !held(each)).collect();
+    if !missing.is_empty() {
+        request.rare.get_or_insert_default().activations.extend(missing);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use portcullis_policy::KeptText;
+
+    use super::*;
+
+    /// Finding of 2026-11: what had ended was kept twice of whoever was refused by a rule.
+    #[test]
+    fn what_has_ended_is_kept_once() {
+        let at = |second: i64| Timestamp::from_second(1_800_000_000 + second).unwrap();
+        let mut request = KeptRequest::new(KeptText::default(), at(0)).unwrap();
+        add_missing(&mut request, Vec::new());
+        assert!(request.rare.is_none());
+        let (on_call, operator) = (Activation::of("on-call", at(-2)), Activation::of("operator", at(-1)));
+        add_missing(&mut request, vec![on_call.clone()]);
+        add_missing(&mut request, vec![on_call.clone(), operator.clone()]);
+        assert_eq!(request.rare.unwrap().activations, [on_call, operator]);
     }
 }

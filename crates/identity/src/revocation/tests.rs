@@ -125,6 +125,29 @@ fn it_is_bounded_and_what_is_over_makes_room() {
     assert_eq!(Revocations::default().restore([of("token", "a", 0, Some(5))], at(5)), 0);
 }
 
+/// By these words `insight` knows which revocation a refusal is due to: see its `spike::deeds`.
+#[test]
+fn a_refusal_says_of_what_by_which_revocation_it_is() {
+    let all = Revocations::default();
+    for (what, name) in [("token", "a"), ("key", "ci"), ("principal", "user:alice")] {
+        all.add(of(what, name, 100, None), at(0)).unwrap();
+    }
+    let by_key = |id: &str| {
+        let mut principal = Principal::user("ben");
+        principal.authentication.method = AuthenticationMethod::ApiKey;
+        principal.authentication.key_id = Some(id.into());
+        all.of_principal(&principal, at(200)).unwrap_err().detail
+    };
+    let by_name = |issued| all.of_principal(&user(issued), at(200)).unwrap_err().detail;
+    let (made, before) = ("was revoked at 2027-01-15T08:00:00Z: lost", "2027-01-15T08:01:40Z");
+    assert_eq!(all.of_token(Some("a"), at(0)).unwrap_err().detail, format!("the token {made}"));
+    assert_eq!(by_key("ci"), format!("the API key `ci` {made}"));
+    let nobody = "nobody knows when the credential was issued; what";
+    assert_eq!(by_name(None), format!("{nobody} `user:alice` has until {before} {made}"));
+    let issued = "the credential was issued at 2027-01-15T08:00:50Z; what";
+    assert_eq!(by_name(Some(50)), format!("{issued} `user:alice` has until {before} {made}"));
+}
+
 #[test]
 fn however_many_tokens_are_revoked_a_principal_and_a_key_find_room() {
     let all = Revocations::default();

@@ -138,6 +138,16 @@ impl<'s> Beyond<'s> {
         self.deeds.iter().rposition(is_it)
     }
 
+    /// The deed of this index, which turned these away. Where another one may be it as well it is named after none.
+    pub(super) fn told(&self, index: usize, seens: &[&Seen]) -> Option<Deed> {
+        let deed = self.deeds.get(index)?;
+        let is_revocation = matches!(deed.what, DeedKind::Revocation { .. });
+        let is_alike = |other: &Deed| {
+            deed.is_of_another(other) && seens.first().is_some_and(|seen| other.stands_before(&seen.request))
+        };
+        Some(if is_revocation && self.deeds.iter().any(is_alike) { deed.unnamed() } else { deed.clone() })
+    }
+
     fn is_let_in_without_bans(&self, request: &KeptRequest) -> bool {
         let (Some(policy), Some(free)) = (self.policy, request.without_bans()) else { return false };
         match again(policy, &free, &Unknown::default()) {

@@ -16,7 +16,6 @@ use crate::spike::blind::{self, Sight};
 use crate::spike::bystanders::Bystanders;
 use crate::spike::changes::{ChangeKind, RecentChange};
 use crate::spike::classes::{Circumstances, Class};
-use crate::spike::deeds::Deed;
 use crate::spike::familiar::Familiar;
 use crate::spike::fix;
 use crate::spike::remembered::Remembered;
@@ -188,8 +187,8 @@ impl Teller<'_> {
         );
         let top = |counts: &Counts| counts.top(1).into_iter().next().map(|count| count.name).unwrap_or_default();
         let (kind, summary, fix) = match class {
-            Class::Deed(index) => match beyond.deeds.get(*index) {
-                Some(deed) => undone::deed(deed, seens, familiar, &who),
+            Class::Deed(index) => match beyond.told(*index, seens) {
+                Some(deed) => undone::deed(&deed, seens, familiar, &who),
                 None => (CauseKind::Ban, who, None),
             },
             Class::Over(assignment) => undone::over(assignment, seens, (beyond, bans), self.ways.versions, &who),
@@ -263,7 +262,7 @@ impl Teller<'_> {
             kind,
             requests,
             share_percent: requests.saturating_mul(100).checked_div(self.excess).unwrap_or(0),
-            due_to: self.due_to(class),
+            due_to: self.due_to(class, seens),
             summary,
             by_user: users.top(5),
             by_network: networks.top(5),
@@ -273,12 +272,12 @@ impl Teller<'_> {
     }
 
     /// Which one it is, of what was done; the same in each report of a spike.
-    fn due_to(&self, class: &Class) -> Option<String> {
+    fn due_to(&self, class: &Class, seens: &[&Seen]) -> Option<String> {
         let Circumstances { changes, beyond, .. } = self.circumstances;
         match class {
             Class::Change(index) => changes.get(*index).map(|change| change.name()),
             Class::Together(index) => changes.get(*index).map(|change| format!("all that came at {:.0}", change.at)),
-            Class::Deed(index) => beyond.deeds.get(*index).map(Deed::name),
+            Class::Deed(index) => beyond.told(*index, seens).map(|deed| deed.name()),
             Class::Over(assignment) if assignment.is_empty() => Some("a role that was held for a time".to_owned()),
             Class::Over(assignment) => Some(format!("assignment {assignment}")),
             Class::Banned | Class::Upstream | Class::Keys | Class::Release => None,

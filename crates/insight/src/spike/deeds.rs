@@ -53,11 +53,30 @@ impl Deed {
                 let is_it = |ban: &Ban| is_by_hand(ban) && ban.until == *until && ban.cause == *cause;
                 rare.address_ban.iter().chain(&rare.principal_ban).any(is_it)
             }
-            DeedKind::Revocation { what, name } => rare.revoked_by.as_deref().is_some_and(|said| {
-                let is_named = what == "token" || said.contains(name.as_str());
-                is_named && said.contains(&format!("was revoked at {:.0}", self.at))
-            }),
+            DeedKind::Revocation { what, name } => {
+                let is_it = |said: &str| is_refused_by(said, (what, name), (self.at, &self.reason));
+                rare.revoked_by.as_deref().is_some_and(is_it)
+            }
         }
+    }
+
+    /// Whether another one is of something else: what is revoked once more is the same.
+    pub(super) fn is_of_another(&self, other: &Self) -> bool {
+        match (&self.what, &other.what) {
+            (DeedKind::Revocation { what, name }, DeedKind::Revocation { what: other_what, name: other_name }) => {
+                (what, name) != (other_what, other_name)
+            }
+            (DeedKind::Ban { .. }, _) | (_, DeedKind::Ban { .. }) => self.what != other.what,
+        }
+    }
+
+    /// The same where nobody can tell which of several it is: then none is named.
+    pub(super) fn unnamed(&self) -> Self {
+        let what = match &self.what {
+            DeedKind::Revocation { what, .. } => DeedKind::Revocation { what: what.clone(), name: String::new() },
+            ban @ DeedKind::Ban { .. } => ban.clone(),
+        };
+        Self { what, by: None, is_over: false, ..self.clone() }
     }
 
     /// What it is, the same for as long as it is told of.
@@ -65,6 +84,9 @@ impl Deed {
         match &self.what {
             DeedKind::Ban { on, others: 0, .. } => format!("ban of {on} at {:.0}", self.at),
             DeedKind::Ban { on, others, .. } => format!("ban of {on} and {} others at {:.0}", number(*others), self.at),
+            DeedKind::Revocation { what, name } if name.is_empty() => {
+                format!("revocation of one of several {what}s at {:.0}", self.at)
+            }
             DeedKind::Revocation { what, name } => format!("revocation of {what} {name} at {:.0}", self.at),
         }
     }
@@ -81,6 +103,9 @@ impl Deed {
                 };
                 format!("{on}{others} was banned by {by} at {at:.0}, until {until:.0} ({reason})")
             }
+            DeedKind::Revocation { what, name } if name.is_empty() => {
+                format!("one of several {what}s was revoked at {at:.0} ({reason}), which refusals do not tell apart")
+            }
             DeedKind::Revocation { what, name } => {
                 format!("the {what} {name} was revoked by {by} at {at:.0} ({reason})")
             }
@@ -95,9 +120,38 @@ impl Deed {
             DeedKind::Ban { .. } => {
                 "portcullis ban list (each of these is lifted with `portcullis ban remove`)".to_owned()
             }
+            DeedKind::Revocation { name, .. } if name.is_empty() => {
+                "portcullis revoke list (the one that it is is lifted with `portcullis revoke lift`)".to_owned()
+            }
             DeedKind::Revocation { what, name } => format!("portcullis revoke lift {what} {}", word(name)),
         }
     }
+}
+
+/// Whether this is what a refusal says of a revocation: of what it is, when it was made and why. Of a token it does not say which; of others it says the
+/// name in quotes, escaped, and cut where that is long.
+fn is_refused_by(said: &str, (what, name): (&str, &str), (at, reason): (Timestamp, &str)) -> bool {
+    let Some((of, when)) = said.split_once(" was revoked at ") else { return false };
+    let shown = match what {
+        "token" => None,
+        "key" => of.strip_prefix("the API key "),
+        _ => of.rsplit_once(" has until ").and_then(|(of, _)| of.split_once("; what ")).map(|(_, shown)| shown),
+    };
+    let is_of = match shown {
+        None => what == "token" && of == "the token",
+        Some(shown) => is_shown(shown, name),
+    };
+    // What is said is cut behind all of this.
+    let why = when.strip_prefix(&format!("{at:.0}: "));
+    is_of && why.is_some_and(|why| reason.escape_debug().to_string().starts_with(why))
+}
+
+/// Whether a quoted piece of text is of this name. A principal's may be compared whatever its case, and is not written as it is compared.
+fn is_shown(quoted: &str, name: &str) -> bool {
+    let Some(shown) = quoted.strip_prefix('`').and_then(|rest| rest.strip_suffix('`')) else { return false };
+    let name: String = name.chars().flat_map(char::escape_debug).collect();
+    let (shown, name) = (shown.to_lowercase(), name.to_lowercase());
+    shown == name || shown.strip_suffix('…').is_some_and(|cut| name.starts_with(cut))
 }
 
 /// Whether somebody made a ban; else it is of its offences.

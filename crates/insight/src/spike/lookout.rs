@@ -7,7 +7,7 @@
 //!
 //! It reads no clock: times and counts are passed in.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,6 +28,8 @@ const MOST_BEGINNINGS: usize = 2_048;
 const OTHER_SHARE: u64 = 20;
 /// No longer than so many seconds, or a bucket, is it until a spike that lasts is looked at again.
 const LONGEST_PACE: u64 = 60;
+/// Of what was said to have turned somebody away so many are known within a spike: those that were said last. What is said after so many others is said anew.
+const MOST_DUE_TO: usize = 256;
 /// It is waited for half a bucket, and for no longer than this, until there is enough to look at.
 const LONGEST_SETTLING: Duration = Duration::from_secs(10);
 
@@ -82,8 +84,8 @@ struct Ongoing {
 struct Said {
     /// What is said now, and how much it is.
     shares: Vec<(CauseKind, u64)>,
-    /// What was done and was ever said to have turned somebody away: as many as there are changes and deeds.
-    due_to: BTreeSet<String>,
+    /// What was done and was said to have turned somebody away, what was said last at the end: [`MOST_DUE_TO`] at most.
+    due_to: VecDeque<String>,
 }
 
 /// A spike is to be explained: on whatever thread has the time.
@@ -238,9 +240,12 @@ impl Lookout {
             explained.causes.iter().map(|cause| (cause.kind, cause.share_percent)).collect();
         let mut due_to = due.said.as_ref().map(|said| said.due_to.clone()).unwrap_or_default();
         let is_new = explained.causes.iter().filter_map(|cause| cause.due_to.clone()).fold(false, |new, one| {
-            let is_new = due_to.insert(one);
-            new || is_new
+            let known = due_to.iter().position(|known| *known == one);
+            known.map(|place| due_to.remove(place));
+            due_to.push_back(one);
+            new || known.is_none()
         });
+        due_to.drain(..due_to.len().saturating_sub(MOST_DUE_TO));
         let is_news = due.said.as_ref().is_none_or(|said| is_new || differs(&said.shares, &shares));
         let revision = due.revision.saturating_add(u64::from(is_news));
         if let Some(spike) = self.spike.as_mut().filter(|spike| is_news && spike.number == due.spike) {

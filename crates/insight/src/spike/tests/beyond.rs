@@ -99,9 +99,8 @@ fn a_ban_by_hand_of_strangers_leaves_it_an_attack() {
     scene.check(300, CauseKind::Attack, 95);
 }
 
-#[test]
-fn a_revocation_is_put_down_to_who_made_it_and_why() {
-    let said = "the API key b was revoked at 2026-11-23T09:59:57Z: INC-7";
+/// Thirty seconds of refusals that say this of what was revoked, after these revocations.
+fn revoked(said: &str, deeds: &[(&str, &str, i64)]) -> Scene {
     let of = |number, time| {
         let rejected = KeptIdentity::Rejected(CredentialProblemKind::Revoked);
         let request = KeptRequest { identity: rejected, ..office(number, time) };
@@ -109,12 +108,62 @@ fn a_revocation_is_put_down_to_who_made_it_and_why() {
     };
     let mut scene = Scene::new();
     scene.change(ChangeKind::Policy, unrelated);
-    for (name, seconds) in [("c", -3), ("b", -3), ("b", -1_000)] {
-        scene.deeds.push(deed(seconds, DeedKind::Revocation { what: "key".to_owned(), name: name.to_owned() }));
+    for (what, name, seconds) in deeds {
+        let (what, name) = ((*what).to_owned(), (*name).to_owned());
+        scene.deeds.push(deed(*seconds, DeedKind::Revocation { what, name }));
     }
     scene.locked_out(Answered::Refused(ReasonCode::AuthnRevoked), of);
+    scene
+}
+
+/// So `identity` says it: see its `revocation::asked`.
+#[test]
+fn a_revocation_is_put_down_to_who_made_it_and_why() {
+    let said = "the API key `b` was revoked at 2026-11-23T09:59:57Z: INC-7";
+    // The last ones are named in what is said, and are another one all the same.
+    let others = [("key", "c", -3), ("key", "b", -3), ("key", "b", -1_000), ("key", "e", -3), ("token", "a", -3)];
+    let scene = revoked(said, &others);
     let words = ["the key b was revoked by ana (uid 7) at 2026-11-23T09:59:57Z (INC-7)"];
-    only(&scene, CauseKind::Revocation, "portcullis revoke lift key b", &words);
+    let explained = only(&scene, CauseKind::Revocation, "portcullis revoke lift key b", &words);
+    assert_eq!(explained.causes[0].due_to.as_deref(), Some("revocation of key b at 2026-11-23T09:59:57Z"));
+}
+
+#[test]
+fn a_revocation_is_known_however_its_name_is_written() {
+    let since = "the credential was issued at 2026-11-23T08:00:00Z; what";
+    let nobody = "nobody knows when the credential was issued; what";
+    let when = "was revoked at 2026-11-23T09:59:57Z: INC-7";
+    let until = "has until 2026-11-23T09:59:57Z";
+    let (long, longer) = ("k".repeat(64), format!("user:{}", "u".repeat(80)));
+    let cut = format!("the API key `{}…` {when}", &long[1..]);
+    let cut_user = format!("{nobody} `{}…` {until} {when}", &longer[..63]);
+    for (said, what, name, command) in [
+        (format!("{since} `user:Ana` {until} {when}"), "principal", "user:ana", "user:ana"),
+        (format!(r#"{nobody} `user:a\"b` {until} {when}"#), "principal", r#"user:a"b"#, r#"'user:a"b'"#),
+        (format!("the token {when}"), "token", "id-1", "id-1"),
+        (cut, "key", &long, &long),
+        (cut_user, "principal", &longer, &longer),
+    ] {
+        let others = [(what, name, -3), ("key", "k", -3), ("principal", "user:a", -3), ("token", "id-2", -5)];
+        let command = format!("portcullis revoke lift {what} {command}");
+        only(&revoked(&said, &others), CauseKind::Revocation, &command, &["was revoked by ana (uid 7)"]);
+    }
+}
+
+/// Of a token a refusal does not say which: of two that were revoked within a second for the same reason none is proposed to be lifted.
+#[test]
+fn of_revocations_that_nobody_can_tell_apart_none_is_named() {
+    let said = "the token was revoked at 2026-11-23T09:59:57Z: INC-7";
+    let mut scene = revoked(said, &[("token", "one", -3), ("token", "two", -3), ("key", "three", -3)]);
+    let command = "portcullis revoke list (the one that it is is lifted with `portcullis revoke lift`)";
+    let words = ["one of several tokens was revoked at 2026-11-23T09:59:57Z (INC-7)"];
+    let explained = only(&scene, CauseKind::Revocation, command, &words);
+    let due_to = explained.causes[0].due_to.as_deref();
+    assert_eq!(due_to, Some("revocation of one of several tokens at 2026-11-23T09:59:57Z"));
+    // Another reason tells it, and so does one that is revoked twice.
+    scene.deeds[1].reason = "left".to_owned();
+    scene.deeds.push(scene.deeds[0].clone());
+    only(&scene, CauseKind::Revocation, "portcullis revoke lift token one", &["the token one was revoked by ana"]);
 }
 
 /// So is the whole policy of this time, but for this.

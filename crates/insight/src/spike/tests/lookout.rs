@@ -222,3 +222,33 @@ fn what_is_done_within_a_spike_is_told_of_soon_whatever_its_share() {
     let again: Vec<Found> = (0..1_500).filter_map(|_| watched.step(10, 16)).collect();
     assert!(again.len() >= 4 && again.iter().all(|found| !found.is_news), "{again:#?}");
 }
+
+/// Finding of 2026-11: of a spike that never ended all was kept that was ever said to have turned somebody away.
+#[test]
+fn of_what_was_said_within_a_spike_the_last_is_known() {
+    let mut watched = Watched::new(SpikeSettings::default());
+    let (_, attack) = watched.until_told(10);
+    // What is due at the end of the next bucket is put down to these changes, too, and whether that is news.
+    let mut is_news = |changes: &[usize]| {
+        watched.lookout.hurry();
+        let due = (0..1_000).find_map(|_| {
+            watched.seconds += STEP;
+            watched.counted.requests += 20;
+            watched.counted.refused += 10;
+            watched.lookout.look(moment(watched.seconds), watched.counted)
+        });
+        let mut explained = attack.explained.clone();
+        let cause = Cause { share_percent: 0, ..explained.causes[0].clone() };
+        let due_to = changes.iter().map(|number| Some(format!("change {number}")));
+        explained.causes.extend(due_to.map(|due_to| Cause { due_to, ..cause.clone() }));
+        watched.lookout.told(due.unwrap(), Some(explained)).unwrap().is_news
+    };
+    for first in (0..256).step_by(64) {
+        assert!(is_news(&(first..first + 64).collect::<Vec<_>>()));
+    }
+    assert!(!is_news(&[0]) && !is_news(&[255, 1]));
+    // What is said again with something else is the last.
+    assert!(is_news(&[0, 256, 257]));
+    assert!(!is_news(&[0]) && !is_news(&[257, 4]));
+    assert!(is_news(&[1]) && is_news(&[2]));
+}
