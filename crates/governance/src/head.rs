@@ -55,9 +55,7 @@ pub trait HeadPlace {
     fn steps(&self) -> Result<Option<Steps>, GovernanceError>;
 
     /// When that was written, by the clock of the disk; `None`: it is not known.
-    fn steps_written(&self) -> Option<Timestamp> {
-        None
-    }
+    fn steps_written(&self) -> Option<Timestamp>;
 
     /// Writes that. It is on the disk when this returns, and as it was before when this fails.
     ///

@@ -85,6 +85,10 @@ impl HeadPlace for Beside {
         Ok(self.steps)
     }
 
+    fn steps_written(&self) -> Option<jiff::Timestamp> {
+        None
+    }
+
     fn write_steps(&mut self, steps: Steps) -> Result<(), GovernanceError> {
         self.steps = Some(steps);
         Ok(())

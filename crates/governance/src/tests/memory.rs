@@ -156,6 +156,10 @@ impl HeadPlace for Shared {
         Ok(self.disk().steps)
     }
 
+    fn steps_written(&self) -> Option<Timestamp> {
+        None
+    }
+
     fn write_steps(&mut self, steps: Steps) -> Result<(), GovernanceError> {
         Ok(self.step(|disk| disk.steps = Some(steps))?)
     }

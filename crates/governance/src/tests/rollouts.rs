@@ -333,8 +333,8 @@ fn a_note_that_cannot_be_read_has_the_version_decide_for_nobody() {
     let people = people();
     let newer = |n: u64, change: ChangeId| {
         let mut record = Rollout::new(n, change).encode();
-        let at = record.windows(3).position(|three| three == b"-v3").unwrap() + 2;
-        record[at] = b'4';
+        let at = record.windows(3).position(|three| three == b"-v4").unwrap() + 2;
+        record[at] = b'5';
         record.extend_from_slice(b"more");
         record
     };

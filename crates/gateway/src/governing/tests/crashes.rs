@@ -163,6 +163,10 @@ impl<T: HeadPlace> HeadPlace for Stepped<T> {
         self.0.steps()
     }
 
+    fn steps_written(&self) -> Option<jiff::Timestamp> {
+        self.0.steps_written()
+    }
+
     fn write_steps(&mut self, steps: Steps) -> Result<(), GovernanceError> {
         self.step("its step is beside the store", |place| place.write_steps(steps))
     }

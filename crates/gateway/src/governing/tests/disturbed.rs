@@ -198,8 +198,8 @@ fn keep(place: &Place, record: &[u8]) {
 fn newer(place: &Place) -> Vec<u8> {
     let versions = Versions::open(&Settings { path: place.folder.path().join("state.db") }).unwrap();
     let mut record = versions.rollout().unwrap().unwrap();
-    let at = record.windows(3).position(|three| three == b"-v3").unwrap() + 2;
-    record[at] = b'4';
+    let at = record.windows(3).position(|three| three == b"-v4").unwrap() + 2;
+    record[at] = b'5';
     record.extend_from_slice(b"more");
     record
 }
