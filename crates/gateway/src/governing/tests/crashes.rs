@@ -163,7 +163,7 @@ impl<T: HeadPlace> HeadPlace for Stepped<T> {
         self.0.steps()
     }
 
-    fn steps_written(&self) -> Option<jiff::Timestamp> {
+    fn steps_written(&self) -> Option<Timestamp> {
         self.0.steps_written()
     }
 
