@@ -108,6 +108,8 @@ impl Compiler {
 
         // INVARIANT: there is one at most; a second one is reported by `routes`.
         let reserved = draft.routes.iter().zip(0u32..).find(|(route, _)| route.reserved).map(|(_, id)| RouteId(id));
+        let ends = |assignment: &Assignment| assignment.period.expires.is_some() || assignment.when.hours.is_some();
+        let has_grants_that_end = assignments.iter().any(ends);
         let asks_country = asks_country(&assignments, &denies, draft.routes.len());
         let subject_index = subjects.finish(memberships, &assignments, &denies, reserved, draft.spelling.clone());
         let network_facts = networks
@@ -151,6 +153,7 @@ impl Compiler {
             risk: draft.risk.clone(),
             calibrated: None,
             step_up: draft.step_up.clone(),
+            has_grants_that_end,
         }
     }
 

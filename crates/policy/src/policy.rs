@@ -66,6 +66,8 @@ pub struct Policy {
     /// Thresholds of another origin than the policy's files.
     pub(crate) calibrated: Option<Calibrated>,
     pub(crate) step_up: StepUpRules,
+    /// See [`Policy::has_grants_that_end`].
+    pub(crate) has_grants_that_end: bool,
 }
 
 /// For each set of methods the roles that have an action with it, by name.
@@ -452,6 +454,11 @@ impl Policy {
         let hours = self.assignments.iter().map(|rule| &rule.when).chain(self.denies.iter().map(|rule| &rule.when));
         periods.into_iter().any(|period| period.starts.is_some() || period.expires.is_some())
             || hours.into_iter().any(|when| when.hours.is_some())
+    }
+
+    /// Whether some assignment ends by itself at a time, or at the end of its hours: a refusal may be the doing of that end.
+    pub fn has_grants_that_end(&self) -> bool {
+        self.has_grants_that_end
     }
 
     /// Where the bands of risk begin, for sensitivity low, normal and high.

@@ -9,6 +9,8 @@ use portcullis_policy::{
 };
 use serde_json::{Value, json};
 
+use super::terminal::quoted;
+
 /// All of it, for a machine. `names`: what the two are called.
 pub(crate) fn to_report(names: [&str; 2], policies: [&Policy; 2], diff: &PolicyDiff) -> Value {
     let ([before, after], [before_name, after_name]) = (policies, names);
@@ -143,12 +145,6 @@ fn is_mfa_fresh(policies: [&Policy; 2], who: &Principal, now: Timestamp) -> bool
 fn example_level([before, _]: [&Policy; 2], class: &ChangedClass) -> RiskLevel {
     let route = class.example.ask(before).route;
     route.map_or(RiskLevel::Low, |route| before.risk_level(route, &class.example.risk).0)
-}
-
-/// In single quotes where a shell would not take it as it is.
-fn quoted(text: &str) -> String {
-    let plain = |character: char| character.is_ascii_alphanumeric() || "-._:@/".contains(character);
-    if text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
 }
 
 /// One class of requests that are answered otherwise, for a machine.

@@ -16,9 +16,29 @@ pub(crate) fn safe(text: &str) -> String {
     safe
 }
 
+/// A word of a command that somebody pastes: in single quotes where a shell would not take it as it is. Ids of principals may hold anything but control
+/// characters.
+pub(crate) fn quoted(text: &str) -> String {
+    let plain = |character: char| character.is_ascii_alphanumeric() || "-._:@/".contains(character);
+    match !text.is_empty() && text.chars().all(plain) {
+        true => text.to_owned(),
+        false => format!("'{}'", text.replace('\'', "'\\''")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pasted_word_is_one_word_and_does_nothing() {
+        let check = |text: &str, expected: &str| assert_eq!(quoted(text), expected);
+        check("user:alice@corp.test", "user:alice@corp.test");
+        check("user:auth0|5f7c", "'user:auth0|5f7c'");
+        check("user:$(reboot)`id`", "'user:$(reboot)`id`'");
+        check("user:o'neil", r"'user:o'\''neil'");
+        check("", "''");
+    }
 
     #[test]
     fn nothing_speaks_to_the_terminal() {

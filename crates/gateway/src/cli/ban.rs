@@ -8,7 +8,7 @@ use portcullis_risk::state::SavedBan;
 use portcullis_store::kept_bans;
 
 use crate::answers::table::table;
-use crate::answers::terminal::safe;
+use crate::answers::terminal::{quoted, safe};
 use crate::cli::args::{BanAddArgs, BanArgs, BanCommand, BanWhomArgs, Global, OfflineArgs};
 use crate::cli::live::{ask, ask_or_look_unless, show};
 use crate::cli::output::remark;
@@ -143,6 +143,6 @@ fn flag(bans: &[Ban]) -> String {
     } else if on.parse::<ipnet::IpNet>().is_ok() {
         format!("--range {on}")
     } else {
-        format!("--user {on}")
+        format!("--user {}", quoted(&on))
     }
 }

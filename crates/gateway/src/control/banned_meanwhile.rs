@@ -9,6 +9,7 @@ use portcullis_insight::{Answered, Outlook, Seen};
 use portcullis_policy::{AccessRequest, Bans, Outcome, Policy, Principal};
 use portcullis_risk::{Actor, BanEntry};
 
+use crate::answers::terminal::quoted;
 use crate::running::Running;
 
 /// Those that an answer names.
@@ -63,7 +64,7 @@ fn would_be_let_in(seen: &Seen, policy: &Policy) -> bool {
 }
 
 fn in_words(victims: &[String]) -> Option<String> {
-    let first = victims.first()?;
+    let first = quoted(victims.first()?);
     let more = match victims.len().saturating_sub(NAMED) {
         0 => String::new(),
         more => format!(" and {more} more"),
@@ -156,5 +157,11 @@ mod tests {
         assert!(named(1).unwrap().ends_with("lift it with `portcullis ban remove --user user:0`"));
         let many = named(NAMED + 3).unwrap();
         assert!(many.contains("user:19 and 3 more: ") && many.ends_with(", each"), "{many}");
+    }
+
+    #[test]
+    fn the_command_takes_any_name_as_one_word() {
+        let said = in_words(&["user:auth0|5f7c".to_owned()]).unwrap();
+        assert!(said.contains("`portcullis ban remove --user 'user:auth0|5f7c'`"), "{said}");
     }
 }

@@ -107,9 +107,9 @@ impl Governing {
     pub(crate) fn rollout(&self) -> Option<Standing> {
         let (rollout, serving, only_tightens) = {
             let governor = self.governor();
-            let rollout = governor.standing().rollout?;
-            let only_tightens =
-                governor.version(rollout.n).map_or(true, |version| version.change.class == Class::Tightens);
+            let standing = governor.standing();
+            let rollout = standing.rollout?;
+            let only_tightens = standing.version.is_none_or(|version| version.change.class == Class::Tightens);
             (rollout, governor.serving(), only_tightens)
         };
         Some(Standing { rollout, serving, stages: self.stages(), only_tightens })

@@ -6,6 +6,8 @@ use portcullis_admin::access::{Answer, Eligible as ShownEligible, Power as Shown
 use portcullis_governance::power::{GRANTED, Power, PowerKind, PowerState};
 use portcullis_policy::{Ban, Eligible, Principal};
 
+use crate::answers::terminal::quoted;
+
 /// A time of the log, as people write it.
 pub(super) fn time(micros: i64) -> String {
     Timestamp::from_microsecond(micros).map(|time| format!("{time:.0}")).unwrap_or_default()
@@ -46,8 +48,9 @@ pub(super) fn note(power: &Power) -> String {
 /// That a ban is stronger than what somebody has, for the answer to whoever gives it.
 pub(super) fn banned(whose: &Principal, ban: &Ban) -> String {
     let who = whose.reference();
+    let word = quoted(&who);
     format!(
-        "; BUT {who} IS BANNED until {:.0} ({}), and is refused everything until then: `portcullis ban explain --user {who}` says why, and `portcullis ban remove --user {who}` lifts it",
+        "; BUT {who} IS BANNED until {:.0} ({}), and is refused everything until then: `portcullis ban explain --user {word}` says why, and `portcullis ban remove --user {word}` lifts it",
         ban.until, ban.cause
     )
 }

@@ -135,7 +135,7 @@ fn permitted_until_lately(facts: &Facts, code: ReasonCode) -> bool {
     let permitted = |request| policy.permits_but_for_what_ended(&request, lately(facts.now));
     code.stage() == "rbac"
         && facts.identity.is_some()
-        && (!facts.lent.is_empty() || policy.depends_on_time())
+        && (!facts.lent.is_empty() || policy.has_grants_that_end())
         && facts.access_request().is_some_and(permitted)
 }
 
