@@ -101,6 +101,11 @@ impl ReasonCode {
         self.code().split_once('.').map_or(self.code(), |(stage, _cause)| stage)
     }
 
+    /// Whether a change of the policy can bring such a refusal about, or take it away.
+    pub fn is_the_policys(self) -> bool {
+        matches!(self.stage(), "route" | "ip" | "rbac" | "risk")
+    }
+
     /// The status that answers it unless the refusal has a more exact one (414 and 431 for `request.too_large`, 417 and 421
     /// for `request.*`). `None` for `session.terminated` alone: its answer is already under way when it happens.
     pub const fn status(self) -> Option<u16> {

@@ -45,8 +45,8 @@ fn victims(bans: &[BanEntry], outlook: &Outlook, policy: &Policy, since: Timesta
 
 /// Whether it began by refusals, and not by what only an attack does, nor by hand.
 fn is_for_probing(entry: &BanEntry) -> bool {
-    let is_policys = |reason: &str| ["route.", "ip.", "rbac.", "risk."].iter().any(|family| reason.starts_with(family));
-    entry.ban.cause.starts_with("probing:") && entry.evidence.iter().any(|sample| is_policys(&sample.reason))
+    let is_the_policys = |reason: &str| ReasonCode::parse(reason).is_some_and(ReasonCode::is_the_policys);
+    entry.ban.cause.starts_with("probing:") && entry.evidence.iter().any(|sample| is_the_policys(&sample.reason))
 }
 
 fn is(actor: &Actor, principal: &Principal) -> bool {
@@ -55,8 +55,7 @@ fn is(actor: &Actor, principal: &Principal) -> bool {
 
 /// Whether the policy refused it then, and this one would let it pass but for a ban.
 fn would_be_let_in(seen: &Seen, policy: &Policy) -> bool {
-    let by_the_policy = |code: ReasonCode| matches!(code.stage(), "route" | "ip" | "rbac" | "risk");
-    let was_refused = matches!(seen.answered, Answered::Refused(code) if by_the_policy(code));
+    let was_refused = matches!(seen.answered, Answered::Refused(code) if code.is_the_policys());
     let permits = |request: &AccessRequest<'_>| {
         policy.verdict(&AccessRequest { bans: Bans::default(), ..*request }).0 == Outcome::Permit
     };

@@ -67,7 +67,7 @@ impl Worker {
         // What a verified caller does wrong on a page of its own is about nothing but its own.
         let is_on_its_own_page = || facts.asks_who && facts.principal().is_some();
         let is_of_a_change = || {
-            is_the_policys(code)
+            code.is_the_policys()
                 && self.shared.risk.charges()
                 && (self.shared.before.permitted(facts)
                     || permitted_without_staged(facts)
@@ -137,11 +137,6 @@ fn permitted_until_lately(facts: &Facts, code: ReasonCode) -> bool {
         && facts.identity.is_some()
         && (!facts.lent.is_empty() || policy.has_grants_that_end())
         && facts.access_request().is_some_and(permitted)
-}
-
-/// Whether a change of the policy can bring this refusal about.
-fn is_the_policys(code: ReasonCode) -> bool {
-    matches!(code.stage(), "route" | "ip" | "rbac" | "risk")
 }
 
 /// What risk has to know of any answer: where it went, and what it said.
